@@ -47,6 +47,10 @@ def run_virtual(main: Coroutine[object, object, ResultT]) -> ResultT:
     try:
         return loop.run_until_complete(main)
     finally:
+        leftover = asyncio.all_tasks(loop)
+        for task in leftover:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*leftover, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
