@@ -187,7 +187,7 @@ def test_a_full_queue_sheds_and_a_cancelled_request_leaves_it() -> None:
         await asyncio.sleep(0)
         assert target.waiting == 1
         replacement = submit(target, Tagged(4))
-        assert await asyncio.gather(running, waiting[1], replacement) == [0, 2, 4]
+        assert list(await asyncio.gather(running, waiting[1], replacement)) == [0, 2, 4]
         ran = [item.tag for batch in executor.batches for item in batch]
         assert ran == [0, 2, 4]
         assert (target.stats.shed, target.stats.cancelled) == (1, 1)
