@@ -107,22 +107,28 @@ def test_books_balance_and_every_message_is_acknowledged_once(
             connects=[NotConnected("refused") if refused else None for refused in refusals],
             ends=ends or stop is None,
         )
+        broken: list[str] = []
         running: set[str] = set()
         last: dict[str, int] = {}
 
         async def process(message: Message) -> Outcome:
-            assert message.error is None
-            assert message.deadline is None or loop.monotonic() < message.deadline
-            assert message.source not in running
-            assert last.get(message.source, -1) < int(message.id)
-            assert counts.in_flight == len(source.delivered) - len(source.acks)
+            # Collected, since the runner catches whatever `process` raises.
+            checks = {
+                "decodable": message.error is None,
+                "not late": message.deadline is None or loop.monotonic() < message.deadline,
+                "one at a time": message.source not in running,
+                "in order": last.get(message.source, -1) < int(message.id),
+                "in flight": counts.in_flight == len(source.delivered) - len(source.acks),
+                "bounded": runner.status().queued <= depth,
+            }
+            broken.extend(name for name, holds in checks.items() if not holds)
             last[message.source] = int(message.id)
             running.add(message.source)
             seconds, ending = works[int(message.id) % len(works)]
             try:
                 await asyncio.sleep(seconds)
             finally:
-                running.remove(message.source)
+                running.discard(message.source)
             if ending == "raises":
                 raise ValueError("bug")
             return Outcome(cast(OutcomeKind, ending), "because", message)
@@ -149,6 +155,7 @@ def test_books_balance_and_every_message_is_acknowledged_once(
         await asyncio.wait({task})
         assert not task.cancelled() or (stop is not None and stop[0] == "cancel")
 
+        assert broken == []
         assert source.acks.keys() == {message.id for message in source.delivered}
         assert counts.in_flight == 0
         assert runner.status().ack_failures == 0
