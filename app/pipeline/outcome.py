@@ -1,15 +1,21 @@
-"""What became of one message."""
+"""What became of a message."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from app.types import Message
+
+OutcomeKind: TypeAlias = Literal["processed", "downgraded", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a pipeline finished with one message; `reason` says why one was dropped."""
+    """The end of one message's way through a pipeline.
 
-    kind: Literal["processed", "downgraded", "dropped"]
+    `reason` says why it was downgraded or dropped: a short word that is counted, never a text
+    with values in it. `message` carries the results, and the error where a node failed.
+    """
+
+    kind: OutcomeKind
+    reason: str | None
     message: Message
-    reason: str | None = None

@@ -97,15 +97,21 @@ class Pipeline:
         ):
             return await self._failed(message, message.error)
         return (
-            Outcome("processed", message) if answered else Outcome("dropped", message, "filtered")
+            Outcome("processed", None, message)
+            if answered
+            else Outcome("dropped", "filtered", message)
         )
 
     async def _late(self, message: Message) -> Outcome:
         """Stale work is dropped before it is done, or done more cheaply."""
         if self._fallback is None:
-            return Outcome("dropped", message, "late")
+            return Outcome("dropped", "late", message)
         outcome = await self._fallback.process(replace(message, deadline=None))
-        return outcome if outcome.kind == "dropped" else replace(outcome, kind="downgraded")
+        return (
+            outcome
+            if outcome.kind == "dropped"
+            else replace(outcome, kind="downgraded", reason="late")
+        )
 
     async def _run_level(
         self, runnable: list[tuple[GraphNode, Node]], message: Message, alive: set[str]
@@ -132,7 +138,7 @@ class Pipeline:
         self.stats.failed += 1
         self.stats.last_error = f"{failure.node}: {failure.error}"
         if self._dead_letter is None:
-            return Outcome("dropped", message, "failed")
+            return Outcome("dropped", "failed", message)
         letter = Action(
             id=f"{message.id}/dead_letter",
             agent=self.id,
@@ -148,8 +154,8 @@ class Pipeline:
         try:
             await self._dead_letter.write(letter)
         except NotConnected:
-            return Outcome("dropped", message, "dead_letter_failed")
-        return Outcome("dropped", message, "dead_letter")
+            return Outcome("dropped", "dead_letter_failed", message)
+        return Outcome("dropped", "dead_letter", message)
 
     def _with_deadline(self, message: Message) -> Message:
         """`deadline_ms` counts from capture; a request may bring a nearer deadline of its own."""
