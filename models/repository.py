@@ -114,6 +114,6 @@ def _error_of(check: Callable[[], object]) -> Iterator[ConfigurationError]:
 def _runtime(config: ModelConfig, version: str) -> str:
     name = config.runtime_of(version)
     if name not in RUNTIMES:
-        known = ", ".join(registration.name for registration in RUNTIMES)
+        known = ", ".join(registration.names[0] for registration in RUNTIMES)
         raise config.error(f"unknown runtime {name!r}; known are: {known}", "runtime")
     return name

@@ -1,14 +1,14 @@
 """Runs one message through a compiled graph."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from app.errors import NotConnected
 from app.interfaces import Clock, Node, NodeContext, Sink
 from app.pipeline.graph import Graph, GraphNode
 from app.pipeline.outcome import Outcome
 from app.pipeline.resources import Resources
-from app.types import Action, Message, NodeFailure
+from app.types import Action, JsonValue, Message, NodeFailure
 
 
 @dataclass(slots=True)
@@ -66,6 +66,10 @@ class Pipeline:
             for _, node in level:
                 await node.close()
 
+    def status(self) -> dict[str, JsonValue]:
+        """What was counted since start, as plain data."""
+        return asdict(self.stats)
+
     async def process(self, message: Message) -> Outcome:
         """Run the message to its end. Never raises for a fault of the message or of a node."""
         message = self._with_deadline(message)
@@ -82,7 +86,7 @@ class Pipeline:
 
     async def _process(self, message: Message, now: float) -> Outcome:
         if message.error is not None:
-            return await self._failed(message, message.error)
+            return await self._failed(message, message.error, "invalid")
         if message.deadline is not None and now >= message.deadline:
             return await self._late(message)
         alive: set[str] = set()
@@ -134,11 +138,13 @@ class Pipeline:
             error = output.error or error
         return replace(message, results=results, metadata=metadata, error=error)
 
-    async def _failed(self, message: Message, failure: NodeFailure) -> Outcome:
+    async def _failed(
+        self, message: Message, failure: NodeFailure, reason: str = "failed"
+    ) -> Outcome:
         self.stats.failed += 1
         self.stats.last_error = f"{failure.node}: {failure.error}"
         if self._dead_letter is None:
-            return Outcome("dropped", "failed", message)
+            return Outcome("dropped", reason, message)
         letter = Action(
             id=f"{message.id}/dead_letter",
             agent=self.id,
@@ -155,7 +161,7 @@ class Pipeline:
             await self._dead_letter.write(letter)
         except NotConnected:
             return Outcome("dropped", "dead_letter_failed", message)
-        return Outcome("dropped", "dead_letter", message)
+        return Outcome("dropped", reason, message)
 
     def _with_deadline(self, message: Message) -> Message:
         """`deadline_ms` counts from capture; a request may bring a nearer deadline of its own."""
