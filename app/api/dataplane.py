@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from app import __version__
 from app.errors import ModelNotFound
 from app.interfaces import ModelHandle
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
@@ -12,9 +13,8 @@ NAME = "manta"
 class DataPlane:
     """The models that one process can answer for, wherever each of them runs."""
 
-    def __init__(self, models: Mapping[str, ModelHandle], version: str) -> None:
+    def __init__(self, models: Mapping[str, ModelHandle]) -> None:
         self._models = models
-        self._version = version
 
     def model(self, name: str) -> ModelHandle:
         """Raises ModelNotFound."""
@@ -24,7 +24,7 @@ class DataPlane:
         return handle
 
     def server_metadata(self) -> dict[str, JsonValue]:
-        return {"name": NAME, "version": self._version, "extensions": []}
+        return {"name": NAME, "version": __version__, "extensions": []}
 
     async def ready(self) -> bool:
         """Whether every model is. One that failed to load keeps the server from being ready."""

@@ -14,7 +14,7 @@ from app.config import PipelineConfig, PipelinesConfig
 from app.connector_config import ConnectorConfig
 from app.errors import ConfigurationError
 from app.interfaces import Node, NodeContext
-from app.pipeline.checks import graph_problems
+from app.pipeline.checks import file_problems, graph_problems
 from app.registry import NODES, SOURCES
 
 EMIT = "emit"
@@ -144,3 +144,20 @@ def _levels(nodes: list[GraphNode]) -> tuple[tuple[GraphNode, ...], ...]:
         levels.append(tuple(by_id[name] for name in by_id if name in ready))
         order.done(*ready)
     return tuple(levels)
+
+
+def compile_all(config: PipelinesConfig) -> dict[str, Graph]:
+    """Every pipeline of a file, by id.
+
+    Raises ConfigurationError with one line for each problem of the whole file.
+    """
+    graphs: dict[str, Graph] = {}
+    problems = list(file_problems(config))
+    for pipeline in config.pipelines:
+        try:
+            graphs[pipeline.id] = compile_graph(pipeline, config)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return graphs
