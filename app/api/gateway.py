@@ -19,7 +19,7 @@ from app.api.openapi import document
 from app.api.rest import model_routes
 from app.api.results import to_json
 from app.errors import InvalidInput, MantaError, UnsupportedMedia
-from app.imaging.annotate import annotated_jpeg
+from app.imaging.picture import annotated_jpeg
 from app.pipeline.host import PipelineHost
 from app.pipeline.outcome import Outcome
 from app.telemetry.metrics import render_metrics
