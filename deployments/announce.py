@@ -2,10 +2,10 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.types import JsonValue
-from deployments.cleanup import remove_session_after_end
 
 POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
@@ -15,7 +15,6 @@ Status = Mapping[str, JsonValue]
 
 async def announce(statuses: Callable[[], Awaitable[Sequence[Status]]], others: int) -> None:
     """Wait for the other processes, then print the banner once; it goes to Ray's driver."""
-    remove_session_after_end()
     waited = 0.0
     known: Sequence[Status] = []
     while waited < PATIENCE_SECONDS:
@@ -24,7 +23,14 @@ async def announce(statuses: Callable[[], Awaitable[Sequence[Status]]], others: 
             break
         await asyncio.sleep(POLL_SECONDS)
         waited += POLL_SECONDS
-    print(banner(known, os.environ.get("MANTA_URL", "http://127.0.0.1:8000")), flush=True)  # noqa: T201 - the banner is this function's product
+    _show(banner(known, os.environ.get("MANTA_URL", "http://127.0.0.1:8000")))
+
+
+def _show(text: str) -> None:
+    """Serve sends a replica's `print` to its log file; Ray forwards what the real stream gets."""
+    if sys.__stdout__ is not None:
+        sys.__stdout__.write(text)
+        sys.__stdout__.flush()
 
 
 def banner(statuses: Sequence[Status], url: str) -> str:

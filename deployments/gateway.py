@@ -10,6 +10,7 @@ from app.api.dataplane import DataPlane
 from app.api.gateway import build_gateway_app
 from app.types import JsonValue
 from deployments.announce import announce
+from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
 from deployments.options import GatewayArgs, deploy
@@ -27,6 +28,7 @@ class GatewayReplica:
             *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),
         ]
         await self._process.open()
+        remove_session_after_end()
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from typing import Any, cast
 
+import grpc
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -56,7 +57,7 @@ class RemoteModelHandle:
             raise DeadlineExceeded(
                 f"model {self.name!r} did not answer within {max(0.0, timeout_s):.3g} s"
             ) from None
-        except (RayError, RayServeException) as error:
+        except (RayError, RayServeException, grpc.RpcError) as error:
             raise _own_error(error, self.name) from error
 
 
@@ -73,7 +74,7 @@ class RemoteProcesses:
             answer = await asyncio.wait_for(
                 self._handle.broadcast("status").results_async(), STATUS_TIMEOUT_S
             )
-        except (asyncio.TimeoutError, RayError, RayServeException):
+        except (asyncio.TimeoutError, RayError, RayServeException, grpc.RpcError):
             return []
         return cast(list[dict[str, JsonValue]], answer)
 

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.codec import decode_request, encode_metadata, encode_response
 from app.api.dataplane import DataPlane
@@ -52,17 +52,18 @@ def model_routes(dataplane: DataPlane, timeout_s: float) -> list[BaseRoute]:
 
 
 def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
-    """What the process of one model serves."""
-    return RequestId(
-        Starlette(
-            routes=model_routes(dataplane, timeout_s),
-            exception_handlers={
-                MantaError: on_error,
-                HTTPException: on_error,
-                Exception: on_error,
-            },
-        )
+    """What the process of one model serves: the same full paths as everywhere else."""
+    app = Starlette(
+        routes=model_routes(dataplane, timeout_s),
+        exception_handlers={MantaError: on_error, HTTPException: on_error, Exception: on_error},
     )
+
+    async def from_the_root(scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve names the application's own prefix as the root; the routes begin above it."""
+        scope["root_path"] = ""
+        await app(scope, receive, send)
+
+    return RequestId(from_the_root)
 
 
 def _names(request: Request) -> tuple[str, str | None]:
