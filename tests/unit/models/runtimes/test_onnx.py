@@ -202,8 +202,26 @@ def test_text_is_read(zoo: ModelRepository) -> None:
     assert "".join(alphabet[c] for c in merged) == "Pump 42 OK"
 
 
+def test_text_is_found(zoo: ModelRepository) -> None:
+    picture = np.full((320, 480, 3), 255, np.uint8)
+    cv2.putText(picture, "Valve 7", (100, 170), cv2.FONT_HERSHEY_SIMPLEX, 2, (0, 0, 0), 4)
+    model = zoo.open("text-detect", "1")
+    model.load()
+    [[text]] = model.predict({"x": _normalised(picture)})["fetch_name_0"]
+    assert text.shape == (320, 480)
+    found, ink = np.argwhere(text > 0.3), np.argwhere(picture[:, :, 0] < 128)
+    assert np.abs(found.min(axis=0) - ink.min(axis=0)).max() < 20
+    assert np.abs(found.max(axis=0) - ink.max(axis=0)).max() < 20
+
+
 def _line_of_text(text: str) -> Array:
     picture = np.full((48, 320, 3), 255, np.uint8)
     cv2.putText(picture, text, (8, 36), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (0, 0, 0), 2)
-    array: Array = ((picture / 255 - 0.5) / 0.5).astype(np.float32).transpose(2, 0, 1)[None]
-    return array
+    return _normalised(picture)
+
+
+def _normalised(picture: Array) -> Array:
+    """What PP-OCR models take: FP32 (1, 3, height, width) from -1 to 1."""
+    scaled = (picture.astype(np.float32) / 255 - 0.5) / 0.5
+    batch: Array = scaled.transpose(2, 0, 1)[None]
+    return batch
