@@ -93,6 +93,8 @@ def _config_or_error(entry: Path, repository: Path) -> ModelConfig | Configurati
         return load_model_config(entry)
     except ConfigurationError as error:
         return error
+    except OSError as error:
+        return ConfigurationError(f"cannot be read: {error.strerror}", str(entry))
 
 
 def _problems(config: ModelConfig) -> Iterator[ConfigurationError]:

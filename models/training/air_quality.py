@@ -28,7 +28,7 @@ ARTEFACT = Path(__file__).parents[1] / "zoo" / "air-quality" / "1" / "model.onnx
 
 
 def network(usual: torch.Tensor) -> nn.Sequential:
-    """Two hidden layers over values in standard deviations of `usual`, giving float32 (n, 5) logits.
+    """Two hidden layers over values in standard deviations of `usual`; gives float32 (n, 5) logits.
 
     A sensor at its rail is hundreds of deviations away; beyond 15 more of them tell nothing.
     """
