@@ -99,7 +99,14 @@ class ConnectorError(MantaError):
 
 
 class NotConnected(ConnectorError):
-    """The connection is lost or not there yet; the runner connects again after a back-off."""
+    """The connection is lost or not there yet; the runner connects again after a back-off.
+
+    `retry_after` is the shortest back-off in seconds, where the other side asks for one.
+    """
+
+    def __init__(self, message: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class EndOfStream(ConnectorError):

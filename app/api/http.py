@@ -1,0 +1,90 @@
+"""What every HTTP route shares: request ids, body limits, errors."""
+
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.status import RETRY_AFTER_SECONDS, status_of, text_of
+from app.errors import TooLarge
+from app.types import JsonValue
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY = 64 * 1024 * 1024
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class RequestId:
+    """ASGI wrapper: the caller's `x-request-id`, or a new one, comes back with the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        scope["request_id"] = request_id.decode()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
+    """The whole body. Raises TooLarge as soon as the limit is known to be passed."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLarge(f"the body has {declared} bytes; the limit is {limit}")
+    chunks = bytearray()
+    async for chunk in request.stream():
+        chunks += chunk
+        if len(chunks) > limit:
+            raise TooLarge(f"the body is over the limit of {limit} bytes")
+    return bytes(chunks)
+
+
+def json_response(
+    content: JsonValue, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(
+        orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY),
+        status_code=status,
+        media_type="application/json",
+        headers=headers,
+    )
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Any error as the answer its path promises: OIP routes have one form, the others another."""
+    if isinstance(error, HTTPException):
+        return _error_response(request, error.status_code, str(error.detail), error.headers)
+    status = status_of(error).http
+    if status == 500:
+        request_id = request.scope.get("request_id", "")
+        logger.error("request %s failed", request_id, exc_info=error)
+    retry = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    return _error_response(request, status, text_of(error), retry)
+
+
+def _error_response(
+    request: Request, status: int, text: str, headers: Mapping[str, str] | None
+) -> Response:
+    if request.url.path.startswith("/v2"):
+        return json_response({"error": text}, status, headers)
+    problem = orjson.dumps({"title": text, "status": status, "error": text})
+    return Response(
+        problem, status_code=status, media_type="application/problem+json", headers=headers
+    )

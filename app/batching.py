@@ -1,0 +1,281 @@
+"""DynamicBatcher: turns single requests into batches for one executor.
+
+A batch is formed when the executor becomes free, not before, so it holds everything that arrived
+while the previous one ran. Earliest deadline first. See DESIGN.md, "Batching".
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from app.cost import CostCurve
+from app.errors import DeadlineExceeded, InferenceFailed, ModelNotReady, QueueFull, ServingError
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+
+MAX_CURVES = 64
+
+
+@dataclass
+class BatchStats:
+    """Counted since start. `submitted` = the sum of all the outcomes below + what waits or runs."""
+
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    shed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    rows: int = 0
+    runs: int = 0
+    queue_seconds: float = 0.0
+    run_seconds: float = 0.0
+    runs_by_rows: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(eq=False, slots=True)
+class _Entry(Generic[PayloadT, ResultT]):
+    payload: PayloadT
+    key: Hashable
+    rows: int
+    deadline: float | None
+    arrived: float
+    future: "asyncio.Future[ResultT]"
+    timer: asyncio.TimerHandle | None = None
+    taken: bool = False
+
+
+class DynamicBatcher(Generic[PayloadT, ResultT]):
+    """Batches for one executor, which runs one batch at a time.
+
+    `run` gets payloads that all share one key and returns one result for each, in order. If it
+    raises, the batch is run again in halves until only the guilty request fails; a ServingError is
+    taken to concern all of them and is not retried. `max_rows` is the largest batch, in rows;
+    `max_waiting` bounds the queue, in requests. `monotonic` must be the event loop's own clock.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[PayloadT]], Awaitable[Sequence[ResultT]]],
+        *,
+        max_rows: int,
+        max_waiting: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run = run
+        self._max_rows = max(1, max_rows)
+        self._max_waiting = max_waiting
+        self._monotonic = monotonic
+        self._queues: dict[Hashable, list[tuple[float, int, _Entry[PayloadT, ResultT]]]] = {}
+        self._order = itertools.count()
+        self._curves: OrderedDict[Hashable, CostCurve] = OrderedDict()
+        self._waiting = 0
+        self._running: asyncio.Task[None] | None = None
+        self._start_scheduled = False
+        self._closed = False
+        self.stats = BatchStats()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are queued and not running."""
+        return self._waiting
+
+    def curve(self, key: Hashable) -> CostCurve:
+        """The cost curve of one key; the least recently used ones are dropped."""
+        curve = self._curves.get(key)
+        if curve is None:
+            curve = self._curves[key] = CostCurve()
+            if len(self._curves) > MAX_CURVES:
+                self._curves.popitem(last=False)
+        else:
+            self._curves.move_to_end(key)
+        return curve
+
+    async def submit(
+        self, payload: PayloadT, *, key: Hashable, rows: int = 1, deadline: float | None = None
+    ) -> ResultT:
+        """Queue one request and wait for its result.
+
+        Only requests with equal `key` share a batch. Raises QueueFull when shed, DeadlineExceeded
+        when the deadline passed or can not be met, ModelNotReady once closed, and whatever `run`
+        raised for this request. Cancelling the caller takes the request out of the queue.
+        """
+        self.stats.submitted += 1
+        if self._closed:
+            self.stats.failed += 1
+            raise ModelNotReady("the model is being unloaded")
+        now = self._monotonic()
+        if deadline is not None and now + self.curve(key).least() > deadline:
+            self.stats.expired += 1
+            raise DeadlineExceeded("the deadline passed before the model could run")
+        if self._waiting >= self._max_waiting:
+            self.stats.shed += 1
+            raise QueueFull(f"{self._waiting} requests are waiting already; try again later")
+        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        entry = _Entry(payload, key, rows, deadline, now, future)
+        self._enqueue(entry)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._abandon(entry)
+            raise
+
+    async def close(self) -> None:
+        """Refuse new requests, fail what waits with ModelNotReady, and wait for what runs."""
+        self._closed = True
+        for queue in list(self._queues.values()):
+            for _, _, entry in queue:
+                if not entry.future.done():
+                    self._waiting -= 1
+                    self._fail(entry, ModelNotReady("the model is being unloaded"))
+        self._queues.clear()
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    def _enqueue(self, entry: _Entry[PayloadT, ResultT]) -> None:
+        if entry.deadline is not None:
+            loop = asyncio.get_running_loop()
+            patience = entry.deadline - self.curve(entry.key).least() - entry.arrived
+            entry.timer = loop.call_later(max(0.0, patience), self._expire, entry)
+        rank = float("inf") if entry.deadline is None else entry.deadline
+        heapq.heappush(self._queues.setdefault(entry.key, []), (rank, next(self._order), entry))
+        self._waiting += 1
+        self._schedule_start()
+
+    def _abandon(self, entry: _Entry[PayloadT, ResultT]) -> None:
+        """The caller was cancelled. Its result may have been set, and counted, a moment before."""
+        if not entry.future.cancelled():
+            return
+        self.stats.cancelled += 1
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if not entry.taken:
+            self._waiting -= 1
+
+    def _expire(self, entry: _Entry[PayloadT, ResultT]) -> None:
+        if entry.taken or entry.future.done():
+            return
+        self._waiting -= 1
+        self.stats.expired += 1
+        entry.future.set_exception(
+            DeadlineExceeded("the deadline passed before the model could run")
+        )
+
+    def _schedule_start(self) -> None:
+        """Start once this turn of the loop ends: what arrived together runs together."""
+        if self._running is None and not self._start_scheduled:
+            self._start_scheduled = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._start_scheduled = False
+        if self._running is not None or self._closed:
+            return
+        batch = self._form_batch()
+        if batch:
+            self._running = asyncio.ensure_future(self._execute(batch))
+
+    def _form_batch(self) -> list[_Entry[PayloadT, ResultT]]:
+        key = self._most_urgent_key()
+        if key is None:
+            return []
+        queue = self._queues[key]
+        available = min(self._max_rows, sum(e.rows for _, _, e in queue if not e.future.done()))
+        curve = self.curve(key)
+        wanted = min(curve.best_rows(available), self._rows_in_time(queue[0][0], curve, available))
+        batch: list[_Entry[PayloadT, ResultT]] = []
+        rows = 0
+        while queue:
+            entry = queue[0][2]
+            if not entry.future.done() and batch and rows + entry.rows > wanted:
+                break
+            heapq.heappop(queue)
+            if entry.future.done():
+                continue
+            entry.taken = True
+            if entry.timer is not None:
+                entry.timer.cancel()
+            batch.append(entry)
+            rows += entry.rows
+        if not queue:
+            del self._queues[key]
+        self._waiting -= len(batch)
+        return batch
+
+    def _most_urgent_key(self) -> Hashable | None:
+        """The key whose first live request has the earliest deadline, then the earliest arrival."""
+        best: tuple[float, int] | None = None
+        chosen: Hashable | None = None
+        for key in list(self._queues):
+            queue = self._queues[key]
+            while queue and queue[0][2].future.done():
+                heapq.heappop(queue)
+            if not queue:
+                del self._queues[key]
+            elif best is None or queue[0][:2] < best:
+                best, chosen = queue[0][:2], key
+        return chosen
+
+    def _rows_in_time(self, deadline: float, curve: CostCurve, available: int) -> int:
+        """The largest batch that still meets the most urgent request's deadline, at least 1."""
+        rows = available
+        slack = deadline - self._monotonic()
+        while rows > 1 and curve.estimate(rows) > slack:
+            rows //= 2
+        return rows
+
+    async def _execute(self, batch: list[_Entry[PayloadT, ResultT]]) -> None:
+        try:
+            started = self._monotonic()
+            self.stats.queue_seconds += sum(started - entry.arrived for entry in batch)
+            await self._run_or_bisect(batch)
+        finally:
+            self._running = None
+            if self._queues:
+                self._schedule_start()
+
+    async def _run_or_bisect(self, batch: list[_Entry[PayloadT, ResultT]]) -> None:
+        batch = [entry for entry in batch if not entry.future.done()]
+        if not batch:
+            return
+        rows = sum(entry.rows for entry in batch)
+        started = self._monotonic()
+        try:
+            results = await self._run([entry.payload for entry in batch])
+        except Exception as error:  # noqa: BLE001  # a model may raise anything; it fails its batch
+            if len(batch) == 1 or isinstance(error, ServingError):
+                for entry in batch:
+                    self._fail(entry, error)
+                return
+            middle = len(batch) // 2
+            await self._run_or_bisect(batch[:middle])
+            await self._run_or_bisect(batch[middle:])
+            return
+        if len(results) != len(batch):
+            wrong = InferenceFailed(f"{len(batch)} requests ran, {len(results)} results came back")
+            for entry in batch:
+                self._fail(entry, wrong)
+            return
+        seconds = self._monotonic() - started
+        self.curve(batch[0].key).record(rows, seconds)
+        self.stats.runs += 1
+        self.stats.rows += rows
+        self.stats.run_seconds += seconds
+        self.stats.runs_by_rows[rows] += 1
+        for entry, result in zip(batch, results, strict=True):
+            if not entry.future.done():
+                self.stats.succeeded += 1
+                entry.future.set_result(result)
+
+    def _fail(self, entry: _Entry[PayloadT, ResultT], error: Exception) -> None:
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if not entry.future.done():
+            self.stats.failed += 1
+            entry.future.set_exception(error)

@@ -1,0 +1,382 @@
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import pytest
+
+from app.connector_config import OnFull
+from app.errors import ConnectorRejected, NotConnected
+from app.pipeline.outcome import Outcome
+from app.pipeline.source_runner import Process, SourceRunner, default_queue_depth
+from app.types import Message
+from tests.fakes.streams import ScriptedSource, Step, message
+from tests.virtual_time import run_virtual, virtual_loop
+
+
+async def processed(message: Message) -> Outcome:
+    return Outcome("processed", None, message)
+
+
+def slow(seconds: float) -> Process:
+    async def process(message: Message) -> Outcome:
+        await asyncio.sleep(seconds)
+        return Outcome("processed", None, message)
+
+    return process
+
+
+def total(runner: SourceRunner) -> Mapping[str, object]:
+    return cast(Mapping[str, object], runner.counts.snapshot()["total"])
+
+
+def runner_of(
+    source: ScriptedSource,
+    process: Process = processed,
+    *,
+    depth: int = 100,
+    on_full: OnFull = "drop_oldest",
+    concurrency: int = 1,
+    random: Callable[[], float] = lambda: 1.0,
+    budgets: Mapping[str, float] | None = None,
+) -> SourceRunner:
+    return SourceRunner(
+        "test",
+        source,
+        process,
+        clock=virtual_loop(),
+        max_queue_depth=depth,
+        on_full=on_full,
+        max_concurrency=concurrency,
+        random=random,
+        budgets=budgets,
+    )
+
+
+def scripted(*script: Step, **options: object) -> ScriptedSource:
+    return ScriptedSource(virtual_loop(), script, **options)  # type: ignore[arg-type]
+
+
+def test_processes_and_acknowledges_everything_then_finishes() -> None:
+    async def scenario() -> None:
+        source = scripted(*(message(n) for n in range(5)))
+        runner = runner_of(source)
+        await runner.run()
+        assert source.acks == {str(n): True for n in range(5)}
+        assert runner.status().state == "finished"
+        assert total(runner) == {
+            "captured": 5,
+            "processed": 5,
+            "downgraded": 0,
+            "dropped": {},
+            "in_flight": 0,
+        }
+        assert source.closes == 1
+
+    run_virtual(scenario())
+
+
+def test_counts_what_the_pipeline_says() -> None:
+    async def scenario() -> None:
+        async def process(message: Message) -> Outcome:
+            if message.id == "0":
+                return Outcome("downgraded", "small_model", message)
+            return Outcome("dropped", "filtered", message)
+
+        runner = runner_of(scripted(message(0), message(1)), process)
+        await runner.run()
+        assert total(runner)["downgraded"] == 1
+        assert total(runner)["dropped"] == {"filtered": 1}
+
+    run_virtual(scenario())
+
+
+def test_fault_101_slow_consumer_gets_the_newest_frames() -> None:
+    async def scenario() -> None:
+        seen: list[str] = []
+
+        async def process(message: Message) -> Outcome:
+            await asyncio.sleep(10.0)
+            seen.append(message.id)
+            return Outcome("processed", None, message)
+
+        frames: list[Step] = []
+        for number in range(10):
+            frames += [1.0, message(number)]
+        source = scripted(*frames)
+        runner = runner_of(source, process, depth=2)
+        await runner.run()
+        assert seen == ["0", "8", "9"]
+        assert total(runner)["dropped"] == {"queue_full": 7}
+        assert len(source.acks) == 10
+
+    run_virtual(scenario())
+
+
+def test_drop_newest_keeps_what_waits() -> None:
+    async def scenario() -> None:
+        source = scripted(*(message(n) for n in range(6)))
+        seen: list[str] = []
+
+        async def process(message: Message) -> Outcome:
+            await asyncio.sleep(1.0)
+            seen.append(message.id)
+            return Outcome("processed", None, message)
+
+        runner = runner_of(source, process, depth=2, on_full="drop_newest")
+        await runner.run()
+        assert seen == ["0", "1", "2"]
+        assert total(runner)["dropped"] == {"queue_full": 3}
+
+    run_virtual(scenario())
+
+
+def test_block_stops_reading_and_loses_nothing() -> None:
+    async def scenario() -> None:
+        source = scripted(*(message(n) for n in range(50)))
+        most = 0
+
+        async def process(message: Message) -> Outcome:
+            nonlocal most
+            most = max(most, len(source.delivered) - len(source.acks))
+            await asyncio.sleep(1.0)
+            return Outcome("processed", None, message)
+
+        runner = runner_of(source, process, depth=3, on_full="block")
+        await runner.run()
+        assert total(runner)["processed"] == 50
+        assert most <= 4
+
+    run_virtual(scenario())
+
+
+def test_messages_of_one_source_keep_their_order_while_sources_overlap() -> None:
+    async def scenario() -> None:
+        running: set[str] = set()
+        order: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+        most = 0
+
+        async def process(message: Message) -> Outcome:
+            nonlocal most
+            assert message.source not in running
+            running.add(message.source)
+            most = max(most, len(running))
+            await asyncio.sleep(1.0 + int(message.id) % 3)
+            running.remove(message.source)
+            order[message.source].append(int(message.id))
+            return Outcome("processed", None, message)
+
+        source = scripted(*(message(n, "abc"[n % 3]) for n in range(30)))
+        await runner_of(source, process, concurrency=3).run()
+        assert most == 3
+        assert all(numbers == sorted(numbers) for numbers in order.values())
+
+    run_virtual(scenario())
+
+
+def test_late_messages_are_dropped_before_any_work() -> None:
+    async def scenario() -> None:
+        seen: list[str] = []
+
+        async def process(message: Message) -> Outcome:
+            seen.append(message.id)
+            await asyncio.sleep(5.0)
+            return Outcome("processed", None, message)
+
+        now = virtual_loop().monotonic()
+        source = scripted(message(0), message(1, deadline=now + 4.9), message(2, deadline=now + 60))
+        runner = runner_of(source, process)
+        await runner.run()
+        assert seen == ["0", "2"]
+        assert total(runner)["dropped"] == {"late": 1}
+        assert source.acks["1"] is True
+
+    run_virtual(scenario())
+
+
+def test_a_pipelines_budget_becomes_the_deadline() -> None:
+    async def scenario() -> None:
+        runner = runner_of(scripted(message(0), message(1)), slow(2.0), budgets={"": 1.0})
+        await runner.run()
+        assert total(runner)["processed"] == 1
+        assert total(runner)["dropped"] == {"late": 1}
+
+    run_virtual(scenario())
+
+
+def test_fault_094_undecodable_messages_are_counted_and_handed_to_the_dead_letters() -> None:
+    async def scenario() -> None:
+        letters: list[Message] = []
+
+        async def dead_letter(message: Message) -> None:
+            letters.append(message)
+
+        source = scripted(message(0, undecodable=True), message(1))
+        runner = SourceRunner(
+            "test", source, processed, clock=virtual_loop(), dead_letter=dead_letter
+        )
+        await runner.run()
+        assert [letter.id for letter in letters] == ["0"]
+        assert total(runner)["dropped"] == {"invalid": 1}
+        assert total(runner)["processed"] == 1
+        assert source.acks == {"0": True, "1": True}
+
+    run_virtual(scenario())
+
+
+def test_a_raising_pipeline_does_not_end_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async def process(message: Message) -> Outcome:
+            if message.id == "0":
+                raise ValueError("bug")
+            return Outcome("processed", None, message)
+
+        runner = runner_of(scripted(message(0), message(1)), process)
+        await runner.run()
+        assert total(runner)["dropped"] == {"failed": 1}
+        assert total(runner)["processed"] == 1
+
+    run_virtual(scenario())
+
+
+def test_reconnects_with_growing_jittered_pauses() -> None:
+    async def scenario() -> None:
+        refused = [NotConnected("refused") for _ in range(40)]
+        source = scripted(message(0), connects=refused)
+        runner = runner_of(source, random=lambda: 0.5)
+        await runner.run()
+        times = source.connect_times
+        pauses = [after - before for before, after in itertools.pairwise(times)]
+        assert pauses[0] == pytest.approx(0.5)
+        assert pauses[1] == pytest.approx(0.6)
+        assert pauses == sorted(pauses)
+        assert pauses[-1] == pytest.approx(15.0)
+        assert source.closes == 41
+
+    run_virtual(scenario())
+
+
+def test_a_healthy_period_starts_the_back_off_anew() -> None:
+    async def scenario() -> None:
+        lost = NotConnected("lost")
+        source = scripted(1.0, lost, 1.0, lost, 60.0, lost, message(0))
+        runner = runner_of(source)
+        await runner.run()
+        times = source.connect_times
+        assert times[1] - times[0] == pytest.approx(1.0 + 1.0)
+        assert times[2] - times[1] == pytest.approx(1.0 + 1.2)
+        assert times[3] - times[2] == pytest.approx(60.0 + 1.0)
+        assert runner.status().reconnects == 3
+
+    run_virtual(scenario())
+
+
+def test_fault_093_waits_as_long_as_the_other_side_asks() -> None:
+    async def scenario() -> None:
+        source = scripted(NotConnected("taken over", retry_after=10.0), message(0))
+        await runner_of(source, random=lambda: 0.0).run()
+        assert source.connect_times[1] - source.connect_times[0] == pytest.approx(10.0)
+
+    run_virtual(scenario())
+
+
+def test_a_rejected_connector_is_not_tried_again() -> None:
+    async def scenario() -> None:
+        source = scripted(connects=[ConnectorRejected("bad password")])
+        runner = runner_of(source)
+        await runner.run()
+        assert len(source.connect_times) == 1
+        status = runner.status()
+        assert (status.state, status.last_error) == ("rejected", "bad password")
+
+    run_virtual(scenario())
+
+
+def test_an_unforeseen_error_of_the_source_backs_off(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        source = scripted(ValueError("bug"), message(0))
+        runner = runner_of(source)
+        await runner.run()
+        assert total(runner)["processed"] == 1
+        assert runner.status().last_error == "bug"
+
+    run_virtual(scenario())
+
+
+def test_logs_only_when_the_state_changes(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        source = scripted(message(0), connects=[NotConnected("refused") for _ in range(20)])
+        await runner_of(source).run()
+
+    with caplog.at_level(logging.INFO):
+        run_virtual(scenario())
+    assert [record.getMessage() for record in caplog.records] == [
+        "connector 'test' is backing_off: refused",
+        "connector 'test' is running",
+        "connector 'test' is finished",
+    ]
+
+
+def test_drain_finishes_what_was_read() -> None:
+    async def scenario() -> None:
+        source = scripted(*(message(n) for n in range(5)), ends=False)
+        runner = runner_of(source, slow(1.0))
+        running = asyncio.create_task(runner.run())
+        await asyncio.sleep(0.5)
+        await runner.drain(timeout=60.0)
+        await running
+        assert source.acks == {str(n): True for n in range(5)}
+        assert runner.status().state == "stopped"
+        assert virtual_loop().monotonic() < 1010.0
+
+    run_virtual(scenario())
+
+
+def test_drain_gives_back_what_it_has_no_time_for() -> None:
+    async def scenario() -> None:
+        source = scripted(*(message(n) for n in range(5)), ends=False)
+        runner = runner_of(source, slow(1.0))
+        running = asyncio.create_task(runner.run())
+        await asyncio.sleep(0.5)
+        await runner.drain(timeout=2.0)
+        await running
+        assert source.acks == {"0": True, "1": True, "2": False, "3": False, "4": False}
+        assert total(runner)["dropped"] == {"shutdown": 3}
+        assert total(runner)["in_flight"] == 0
+        assert not source.connected
+
+    run_virtual(scenario())
+
+
+def test_drain_interrupts_a_back_off() -> None:
+    async def scenario() -> None:
+        source = scripted(connects=[NotConnected("refused", retry_after=1000.0)])
+        runner = runner_of(source)
+        running = asyncio.create_task(runner.run())
+        await asyncio.sleep(1.0)
+        await runner.drain(timeout=5.0)
+        await running
+        assert virtual_loop().monotonic() < 1010.0
+        assert runner.status().state == "stopped"
+
+    run_virtual(scenario())
+
+
+def test_a_failing_ack_is_counted_and_the_stream_goes_on() -> None:
+    async def scenario() -> None:
+        source = scripted(message(0), message(0), message(1))
+        runner = runner_of(source)
+        await runner.run()
+        assert source.acks == {"0": True, "1": True}
+        assert runner.status().ack_failures == 1
+        assert total(runner)["processed"] == 3
+
+    run_virtual(scenario())
+
+
+def test_default_queue_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VU_PIPELINE_QUEUE_SIZE", raising=False)
+    assert default_queue_depth() == 512
+    monkeypatch.setenv("VU_PIPELINE_QUEUE_SIZE", "7")
+    assert default_queue_depth() == 7
