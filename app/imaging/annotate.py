@@ -34,12 +34,13 @@ def annotate(image: Image, result: object) -> Image:
     line where it was found, because there is seldom room for it in between. Raises InvalidInput
     for any other result.
     """
-    canvas = require_image(image).copy()
+    canvas: Image = require_image(image).copy()
     if isinstance(result, Detections):
         _draw_detections(canvas, result)
         return canvas
     if isinstance(result, list) and all(isinstance(line, TextLine) for line in result):
-        return np.concatenate([_outlined(canvas, result), _page(canvas, result)], axis=1)
+        sides = [_outlined(canvas, result), _page(canvas, result)]
+        return np.asarray(np.concatenate(sides, axis=1), np.uint8)
     raise InvalidInput(f"expected detections or lines of text to draw, got {type(result).__name__}")
 
 
@@ -112,7 +113,7 @@ def _written(text: str, polygon: Floats) -> Image:
 
 
 def _thickness(canvas: Image) -> int:
-    return max(1, round(min(canvas.shape[:2]) / 400))
+    return int(1 + min(canvas.shape[:2]) // 600)
 
 
 def _draw_label(canvas: Image, text: str, corner: tuple[int, int], color: Color) -> None:
