@@ -20,7 +20,8 @@ def remove_session_after_end() -> None:
     driver = raylet.parent() if raylet is not None else None
     if raylet is None or driver is None or "run" not in driver.cmdline():
         return
-    session = Path(ray.nodes()[0]["ObjectStoreSocketName"]).parents[1]
+    nodes: list[dict[str, str]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray has no types
+    session = Path(nodes[0]["ObjectStoreSocketName"]).parents[1]
     subprocess.Popen(  # noqa: S603
         ["/bin/sh", "-c", _SCRIPT, str(raylet.pid), str(session)],
         start_new_session=True,
