@@ -15,6 +15,7 @@ from app import __version__
 from app.api.codec import decode_json
 from app.api.dataplane import DataPlane
 from app.api.http import RequestId, json_response, on_error, read_body
+from app.api.infer import InferEndpoint
 from app.api.openapi import document
 from app.api.rest import model_routes
 from app.api.results import to_json
@@ -40,12 +41,12 @@ def build_gateway_app(
     )
     for error in (MantaError, HTTPException, Exception):
         api.add_exception_handler(error, on_error)
-    api.router.routes.extend(model_routes(dataplane, timeout_s))
+    api.router.routes.extend(model_routes(dataplane))
     _add_server_routes(api, dataplane)
     _add_pipeline_routes(api, pipelines, timeout_s)
     _add_status_routes(api, statuses)
     document(api)
-    return RequestId(api)
+    return RequestId(InferEndpoint(api, dataplane, timeout_s))
 
 
 def _add_server_routes(api: FastAPI, dataplane: DataPlane) -> None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.status import RETRY_AFTER_SECONDS, status_of, text_of
+from app.api.status import retry_headers, status_of, text_of
 from app.errors import TooLarge
 from app.types import JsonValue
 
@@ -72,11 +72,24 @@ async def on_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return _error_response(request, error.status_code, str(error.detail), error.headers)
     status = status_of(error).http
+    log_failure(status, request_id_of(request.scope), error)
+    return _error_response(request, status, text_of(error), retry_headers(status))
+
+
+def error_body(error: Exception) -> bytes:
+    """An error as the Open Inference Protocol writes it."""
+    return orjson.dumps({"error": text_of(error)})
+
+
+def log_failure(status: int, request_id: str, error: Exception) -> None:
+    """A trace for what is our own fault; the caller's faults are the caller's to read."""
     if status == 500:
-        request_id = request.scope.get("request_id", "")
         logger.error("request %s failed", request_id, exc_info=error)
-    retry = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
-    return _error_response(request, status, text_of(error), retry)
+
+
+def request_id_of(scope: Scope) -> str:
+    request_id: str = scope.get("request_id", "")
+    return request_id
 
 
 def _error_response(
