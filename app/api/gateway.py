@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.api.codec import decode_json
 from app.api.dataplane import DataPlane
-from app.api.http import RequestId, json_response, on_error, read_body
+from app.api.http import json_response, on_error, read_body
 from app.api.infer import InferEndpoint
 from app.api.openapi import document
 from app.api.rest import model_routes
@@ -46,7 +46,7 @@ def build_gateway_app(
     _add_pipeline_routes(api, pipelines, timeout_s)
     _add_status_routes(api, statuses)
     document(api)
-    return RequestId(InferEndpoint(api, dataplane, timeout_s))
+    return InferEndpoint(api, dataplane, timeout_s)
 
 
 def _add_server_routes(api: FastAPI, dataplane: DataPlane) -> None:
