@@ -115,12 +115,13 @@ def _rectify(image: Image, polygon: Floats) -> Image:
 
 
 class TextLinesConfig(ComponentConfig):
-    """`model` is the recogniser, whose labels are the characters.
+    """`model` and `version` are those of the `infer` node; the model's labels are the characters.
 
     Lines whose mean probability per character is under `min_score` are dropped.
     """
 
     model: str
+    version: str | None = None
     min_score: float = Field(0.5, ge=0, le=1)
     output: str = ""
 
@@ -167,7 +168,7 @@ class TextLines:
 
     async def _alphabet(self, size: int) -> tuple[str, ...]:
         """The recogniser's labels, to which the blank and the space may have to be added."""
-        metadata = await self._context.model(self._config.model).metadata()
+        metadata = await self._context.model(self._config.model).metadata(self._config.version)
         labels = metadata.labels
         characters = labels.get(self._config.output) or next(iter(labels.values()), ())
         # PP-OCR's own lists leave out the blank before and the space after the characters.

@@ -160,8 +160,8 @@ def test_inputs_that_cannot_be_decoded_are_named() -> None:
 
 def test_labels_and_names() -> None:
     assert len(COCO_LABELS) == len(set(COCO_LABELS)) == 80
-    assert NODES.get("vision.yolo_nms").name == "detection.yolov5"
-    assert NODES.get("DetectionPost").name == "detection.auto"
+    assert NODES.get("vision.yolo_nms").names[0] == "detection.yolov5"
+    assert NODES.get("DetectionPost").names[0] == "detection.auto"
     assert NODES.get("DetectionPost").config.model_validate({"thresh": 0.5}) == AutoConfig()
 
 

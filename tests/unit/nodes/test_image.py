@@ -193,7 +193,7 @@ def test_jpeg_to_yolov5_is_decode_and_letterbox() -> None:
     ],
 )
 def test_names_of_the_documents_are_registered(alias: str, name: str) -> None:
-    assert NODES.get(alias).name == name
+    assert NODES.get(alias).names[0] == name
 
 
 async def test_the_registered_node_reads_the_content() -> None:
