@@ -58,7 +58,8 @@ def _node(decoder: Decoder | None) -> Callable[[DetectionConfig, object], Detect
         candidates = decode(output, transform.model_size, config.thresh)
         # Whatever lies wholly in the padding goes first, so that it takes nobody's place.
         mapped = to_original(candidates.boxes, transform)
-        candidates = candidates.take((mapped[:, 2:] > mapped[:, :2]).all(axis=1))
+        visible = np.flatnonzero((mapped[:, 2:] > mapped[:, :2]).all(axis=1))
+        candidates = candidates.take(visible)
         best = _best(candidates, config)
         return Detections(
             boxes=to_original(best.boxes, transform),

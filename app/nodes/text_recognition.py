@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from app.errors import InferenceFailed, InvalidInput
+from app.errors import ConfigurationError, InferenceFailed, InvalidInput
 from app.imaging.codec import decode_image
 from app.imaging.tensor import Normalisation, write_planes
 from app.imaging.text import (
@@ -129,10 +129,15 @@ class TextLinesConfig(ComponentConfig):
 class TextLines:
     """Reads the recogniser's answers; inputs are those answers, then the polygons.
 
-    Gives list[TextLine] in the order of the polygons.
+    Gives list[TextLine] in the order of the polygons. Raises ConfigurationError when built with
+    other than two inputs.
     """
 
     def __init__(self, config: TextLinesConfig, context: NodeContext) -> None:
+        if len(context.inputs) != 2:
+            raise ConfigurationError(
+                f"node {context.id!r} needs two inputs: the recogniser's answers, then the polygons"
+            )
         self._config = config
         self._context = context
         self._characters: tuple[str, ...] = ()
