@@ -46,20 +46,17 @@ async def simulate(
         _Stream(frame_topic, iter(()) if picture is None else views(picture), 1.0 / frames_per_s),
     ]
     started = clock.monotonic()
-    for stream in streams:
-        stream.due = started
     while True:
         stream = min(streams, key=lambda each: each.due)
-        if stream.due >= started + seconds:
+        if stream.due >= seconds:
             return Simulated(streams[0].published, streams[1].published)
         payload = next(stream.payloads, None)
         if payload is None:
-            stream.due = math.inf
+            stream.exhausted = True
             continue
-        await clock.sleep(max(0.0, stream.due - clock.monotonic()))
+        await clock.sleep(max(0.0, started + stream.due - clock.monotonic()))
         await publish(stream.topic, payload)
         stream.published += 1
-        stream.due += stream.period
 
 
 @dataclass
@@ -67,8 +64,13 @@ class _Stream:
     topic: str
     payloads: Iterator[bytes]
     period: float
-    due: float = 0.0
     published: int = 0
+    exhausted: bool = False
+
+    @property
+    def due(self) -> float:
+        """Seconds from the start to the next message. A product, so that errors do not add up."""
+        return math.inf if self.exhausted else self.published * self.period
 
 
 def views(picture: bytes, share: float = 0.9, turn: int = 40) -> Iterator[bytes]:
