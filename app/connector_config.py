@@ -18,11 +18,18 @@ class ConnectorConfig(ComponentConfig):
     messages are processed at once, those of one source always one after another.
     """
 
+    type: str
     id: str = Field(min_length=1, max_length=128)
     max_queue_depth: int | None = Field(default=None, ge=1, le=100_000)
     on_full: OnFull = "drop_oldest"
     max_concurrency: int = Field(default=4, ge=1, le=256)
 
+    def routes(self) -> tuple[str, ...]:
+        """The pipelines that this connector's messages go to."""
+        return ()
+
 
 class ActionConfig(ComponentConfig):
     """One entry of `actions:`. Subclasses add `type` and what their transport needs."""
+
+    type: str

@@ -25,13 +25,13 @@ class ComponentConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Registration(Generic[ComponentT]):
-    """One component type.
+    """One component type; the first of its `names` is its own, the others are aliases.
 
     `factory` is called with an instance of `config` first; see the registries below for what
     follows it. `stateful` is for nodes that keep state per source.
     """
 
-    name: str
+    names: tuple[str, ...]
     config: type[BaseModel]
     factory: Callable[..., ComponentT]
     stateful: bool
@@ -54,8 +54,8 @@ class Registry(Generic[ComponentT]):
         stateful: bool = False,
     ) -> None:
         """Raises ConfigurationError if one of the names is taken."""
-        registration = Registration(type_name, config, factory, stateful)
-        for name in (type_name, *aliases):
+        registration = Registration((type_name, *aliases), config, factory, stateful)
+        for name in registration.names:
             if name in self._registrations:
                 raise ConfigurationError(f"{self.kind} type {name!r} is registered twice")
             self._registrations[name] = registration
@@ -64,15 +64,15 @@ class Registry(Generic[ComponentT]):
         """Raises ConfigurationError naming the known types."""
         registration = self._registrations.get(type_name)
         if registration is None:
-            known = ", ".join(sorted({r.name for r in self._registrations.values()}))
+            known = ", ".join(sorted(r.names[0] for r in self))
             raise ConfigurationError(f"unknown {self.kind} type {type_name!r}; known are: {known}")
         return registration
 
-    def __contains__(self, type_name: str) -> bool:
+    def __contains__(self, type_name: object) -> bool:
         return type_name in self._registrations
 
     def __iter__(self) -> Iterator[Registration[ComponentT]]:
-        return iter({r.name: r for r in self._registrations.values()}.values())
+        return iter({r.names[0]: r for r in self._registrations.values()}.values())
 
 
 SOURCES: Registry[Source] = Registry("connector")

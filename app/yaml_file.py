@@ -76,9 +76,10 @@ def line_of(path: Path, location: Location) -> int | None:
         return None
     value = root
     for part in location:
-        if part not in value.children:
+        child = value.child(part)
+        if child is None:
             return None
-        value = value.children[part]
+        value = child
     return value.line
 
 
@@ -104,6 +105,13 @@ class _Located:
     value: object
     line: int
     children: "Mapping[Hashable, _Located]" = field(default_factory=dict)
+
+    def child(self, part: str | int) -> "_Located | None":
+        """What stands under a key. YAML reads `1:` as a number where a model may want text."""
+        if part in self.children:
+            return self.children[part]
+        same = (child for key, child in self.children.items() if str(key) == part)
+        return next(same, None)
 
 
 class _Reader:
@@ -253,8 +261,9 @@ def _walks(start: _Walk, location: tuple[str | int, ...]) -> Iterator[_Walk]:
         yield start
         return
     part, rest = location[0], location[1:]
-    if part in start.end.children:
-        yield from _walks(_Walk((*start.steps, part), start.end.children[part]), rest)
+    child = start.end.child(part)
+    if child is not None:
+        yield from _walks(_Walk((*start.steps, part), child), rest)
     yield from _walks(start, rest)
 
 

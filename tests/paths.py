@@ -1,7 +1,8 @@
-"""Where the tests find files."""
+"""Places that tests read from."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+ZOO = ROOT / "models" / "zoo"
 SHARED_DATA = ROOT.parent / "shared" / "data"
-"""Weights and photographs beside the checkout; tests that need them skip where they are absent."""
+"""Real weights and photographs that are no part of the project; tests skip where it is absent."""

@@ -1,5 +1,29 @@
-"""The catalogue: every node type that exists is imported here."""
+"""The catalogue of nodes: importing it fills `app.registry.NODES`."""
 
-from app.nodes import agents, emit, signal, snapshot
+from app.nodes import (
+    agents,
+    detection,
+    draw,
+    emit,
+    image,
+    infer,
+    signal,
+    snapshot,
+    text_detection,
+    text_recognition,
+    tracking,
+)
 
-__all__ = ["agents", "emit", "signal", "snapshot"]
+__all__ = [
+    "agents",
+    "detection",
+    "draw",
+    "emit",
+    "image",
+    "infer",
+    "signal",
+    "snapshot",
+    "text_detection",
+    "text_recognition",
+    "tracking",
+]

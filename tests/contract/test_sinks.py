@@ -21,7 +21,7 @@ from connectors.mqtt.config import BrokerConfig
 from tests.integration.mosquitto import free_port
 
 assert connectors.__all__
-NAMES = sorted(registration.name for registration in SINKS)
+NAMES = sorted(registration.names[0] for registration in SINKS)
 
 
 @dataclass

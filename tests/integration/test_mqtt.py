@@ -95,6 +95,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 def collecting(messages: list[Message]) -> Callable[[Message], Awaitable[Outcome]]:
     async def process(message: Message) -> Outcome:
+        if message.error is not None:
+            return Outcome("dropped", "invalid", message)
         messages.append(message)
         return Outcome("processed", None, message)
 

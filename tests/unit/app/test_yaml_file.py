@@ -197,8 +197,9 @@ def test_a_validators_own_configuration_error_gets_the_file() -> None:
 
 def test_the_line_of_a_field_can_be_asked_for_later(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
-    path.write_text("name: ${A}\nlimits:\n  x:\n    width: 1\n", encoding="utf-8")
+    path.write_text("name: ${A}\nlimits:\n  x:\n    width: 1\n  7: {}\n", encoding="utf-8")
     assert line_of(path, ("limits", "x", "width")) == 4
+    assert line_of(path, ("limits", "7")) == 5
     assert line_of(path, ("name",)) == 1
     assert line_of(path, ("limits", "y")) is None
     assert line_of(tmp_path / "absent.yaml", ("name",)) is None

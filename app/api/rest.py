@@ -1,0 +1,63 @@
+"""The Open Inference Protocol over HTTP: the routes of one model, wherever they are served."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.codec import encode_metadata
+from app.api.dataplane import DataPlane
+from app.api.http import json_response, on_error
+from app.api.infer import InferEndpoint
+from app.errors import MantaError
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
+    """`/v2/models/{name}[/versions/{version}][/ready]`, and 405 for what is no POST to infer."""
+
+    async def metadata(request: Request) -> Response:
+        return json_response(encode_metadata(await dataplane.model_metadata(*_names(request))))
+
+    async def ready(request: Request) -> Response:
+        name, _ = _names(request)
+        is_ready = await dataplane.model_ready(name)
+        return json_response({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+
+    async def post_only(_: Request) -> Response:
+        """Never reached: `InferEndpoint` answers every POST. Other methods get 405 and Allow."""
+        raise HTTPException(404)
+
+    return [
+        route
+        for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+        for route in (
+            Route(f"{prefix}/ready", ready, methods=["GET"]),
+            Route(f"{prefix}/infer", post_only, methods=["POST"]),
+            Route(prefix, metadata, methods=["GET"]),
+        )
+    ]
+
+
+def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
+    """What the process of one model serves: the same full paths as everywhere else."""
+    app = Starlette(
+        routes=model_routes(dataplane),
+        exception_handlers={MantaError: on_error, HTTPException: on_error, Exception: on_error},
+    )
+
+    async def from_the_root(scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve names the application's own prefix as the root; the routes begin above it."""
+        scope["root_path"] = ""
+        await app(scope, receive, send)
+
+    return InferEndpoint(from_the_root, dataplane, timeout_s)
+
+
+def _names(request: Request) -> tuple[str, str | None]:
+    return request.path_params["name"], request.path_params.get("version")

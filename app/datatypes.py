@@ -1,0 +1,64 @@
+"""The tensor datatypes of the Open Inference Protocol (v2) and the numpy types that carry them."""
+
+import numpy as np
+import numpy.typing as npt
+
+from app.types import Array
+
+DTYPES: dict[str, np.dtype[np.generic]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+"""BYTES is an object array whose elements are `bytes`. BF16 has no numpy type and is not served."""
+
+_DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def dtype_of(datatype: str) -> np.dtype[np.generic]:
+    """The numpy type of a v2 datatype. Raises ValueError naming the known ones."""
+    try:
+        return DTYPES[datatype]
+    except KeyError:
+        known = ", ".join(DTYPES)
+        raise ValueError(f"unknown datatype {datatype!r}; known are: {known}") from None
+
+
+def datatype_of(dtype: npt.DTypeLike) -> str:
+    """The v2 datatype of a numpy type, in either byte order; text and byte strings are BYTES.
+
+    Raises ValueError for a type that the protocol has no name for.
+    """
+    found = np.dtype(dtype)
+    if found.kind in "SU":
+        return "BYTES"
+    try:
+        return _DATATYPES[found.newbyteorder("=")]
+    except KeyError:
+        raise ValueError(f"{found} has no v2 datatype") from None
+
+
+def text_to_bytes(array: Array) -> Array:
+    """An object array of `str` as a BYTES tensor of UTF-8."""
+    encoded = np.empty(array.shape, dtype=np.object_)
+    encoded.ravel()[:] = [str(item).encode() for item in array.ravel()]
+    return encoded
+
+
+def bytes_to_text(array: Array) -> Array:
+    """A BYTES tensor as an object array of `str`. Raises UnicodeDecodeError if one is not UTF-8."""
+    decoded = np.empty(array.shape, dtype=np.object_)
+    decoded.ravel()[:] = [
+        str(item, "utf-8") if isinstance(item, bytes) else str(item) for item in array.ravel()
+    ]
+    return decoded

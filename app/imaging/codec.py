@@ -1,0 +1,46 @@
+"""Encoded pictures to arrays, refusing what would cost too much before it costs anything."""
+
+import cv2
+import numpy as np
+
+from app.errors import InvalidInput, TooLarge
+from app.imaging.header import read_header
+from app.imaging.values import Image, require_image
+
+DEFAULT_MAX_PIXELS = 50_000_000
+
+
+def decode_image(content: object, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
+    """A picture from JPEG, PNG, WebP or BMP bytes, or from a uint8 array.
+
+    Arrays are (height, width) grey or (height, width, 3) blue-green-red. An EXIF orientation is
+    applied; transparency and depths over 8 bits are dropped. Raises TooLarge when the picture is,
+    or declares to be, over `max_pixels`, and InvalidInput when it is anything else or damaged.
+    """
+    if isinstance(content, np.ndarray):
+        return _from_array(content, max_pixels)
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise InvalidInput(f"expected an encoded picture, got {type(content).__name__}")
+    data = bytes(content)
+    header = read_header(data)
+    _check_size(header.width, header.height, max_pixels)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InvalidInput(f"the {header.format} picture cannot be decoded") from error
+    if image is None:
+        raise InvalidInput(f"the {header.format} picture cannot be decoded")
+    return require_image(image)
+
+
+def _from_array(array: Image, max_pixels: int) -> Image:
+    if array.ndim >= 2:
+        _check_size(array.shape[1], array.shape[0], max_pixels)
+    if array.ndim == 2 and array.dtype == np.uint8 and array.size:
+        return require_image(cv2.cvtColor(array, cv2.COLOR_GRAY2BGR))
+    return require_image(array)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise TooLarge(f"the picture is {width} x {height}, over {max_pixels} pixels")

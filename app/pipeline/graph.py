@@ -1,0 +1,163 @@
+"""From a pipeline's configuration to the order in which its nodes run.
+
+The short form is expanded to the graph it stands for; then the graph is checked and sorted. Every
+problem of a pipeline is reported, not only the first.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from pydantic import BaseModel
+
+from app.config import PipelineConfig, PipelinesConfig
+from app.connector_config import ConnectorConfig
+from app.errors import ConfigurationError
+from app.interfaces import Node, NodeContext
+from app.pipeline.checks import file_problems, graph_problems
+from app.registry import NODES, SOURCES
+
+EMIT = "emit"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """One node to build: `inputs` are the nodes it reads, none meaning the message's content."""
+
+    id: str
+    type: str
+    config: BaseModel
+    inputs: tuple[str, ...]
+
+    @property
+    def stateful(self) -> bool:
+        return NODES.get(self.type).stateful
+
+    def build(self, context: NodeContext) -> Node:
+        return NODES.get(self.type).factory(self.config, context)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A checked pipeline: `levels` run one after the other, the nodes of one side by side.
+
+    `output` is the node whose result answers a request. `connectors` are the sources that stood
+    in the graph, as connectors routed to this pipeline.
+    """
+
+    pipeline: PipelineConfig
+    levels: tuple[tuple[GraphNode, ...], ...]
+    output: str
+    connectors: tuple[ConnectorConfig, ...]
+
+    @property
+    def nodes(self) -> Iterator[GraphNode]:
+        return (node for level in self.levels for node in level)
+
+    @property
+    def stateful(self) -> bool:
+        return any(node.stateful for node in self.nodes)
+
+
+def compile_graph(pipeline: PipelineConfig, config: PipelinesConfig) -> Graph:
+    """Raises ConfigurationError with one line for each problem of this pipeline."""
+    problems = list(graph_problems(pipeline, config))
+    if problems:
+        raise ConfigurationError("; ".join(problems), field=f"pipeline {pipeline.id!r}")
+    sources = [node for node in pipeline.nodes if node.type in SOURCES]
+    nodes = _graph_form(pipeline, {node.id for node in sources})
+    output = pipeline.output or _last(nodes)
+    nodes += _agent_nodes(pipeline, output, config)
+    connectors = tuple(
+        node.params.model_copy(update={"id": f"{pipeline.id}.{node.id}", "pipeline": pipeline.id})
+        for node in sources
+        if isinstance(node.params, ConnectorConfig)
+    )
+    return Graph(pipeline, _levels(nodes), output, connectors)
+
+
+def _graph_form(pipeline: PipelineConfig, sources: set[str]) -> list[GraphNode]:
+    if not pipeline.nodes:
+        return _short_form(pipeline)
+    inputs: dict[str, list[str]] = {node.id: [] for node in pipeline.nodes}
+    for edge in pipeline.edges:
+        if edge.source not in sources and edge.to in inputs:
+            inputs[edge.to].append(edge.source)
+    return [
+        GraphNode(node.id, node.type, node.params, tuple(inputs[node.id]))
+        for node in pipeline.nodes
+        if node.id not in sources
+    ]
+
+
+def _short_form(pipeline: PipelineConfig) -> list[GraphNode]:
+    """preprocess -> model -> postprocess, each where it is given."""
+    nodes: list[GraphNode] = []
+
+    def append(node_id: str, type_name: str | None, params: Mapping[str, object]) -> None:
+        if type_name is not None:
+            config = NODES.get(type_name).config.model_validate(params)
+            inputs = (nodes[-1].id,) if nodes else ()
+            nodes.append(GraphNode(node_id, type_name, config, inputs))
+
+    append("preprocess", pipeline.preprocess, {})
+    append("model", "infer" if pipeline.model else None, {"model": pipeline.model})
+    append("postprocess", pipeline.postprocess, _model_of(pipeline))
+    return nodes
+
+
+def _model_of(pipeline: PipelineConfig) -> Mapping[str, object]:
+    """A postprocess that reads a model's labels is told which model it follows."""
+    takes_model = (
+        pipeline.postprocess in NODES
+        and "model" in NODES.get(pipeline.postprocess or "").config.model_fields
+    )
+    return {"model": pipeline.model} if takes_model else {}
+
+
+def _last(nodes: list[GraphNode]) -> str:
+    """The last written node that nothing reads from."""
+    read = {name for node in nodes for name in node.inputs}
+    return next(node.id for node in reversed(nodes) if node.id not in read)
+
+
+def _agent_nodes(pipeline: PipelineConfig, output: str, config: PipelinesConfig) -> list[GraphNode]:
+    """Every agent reads the output; one emit node carries out what they decide."""
+    agents = []
+    for name in pipeline.agents:
+        agent = config.agents[name]
+        type_name: str = getattr(agent, "type")  # noqa: B009  # the file's schema adds it to every agent
+        agents.append(GraphNode(name, type_name, agent, (output,)))
+    if not agents:
+        return []
+    emit = GraphNode(EMIT, EMIT, NODES.get(EMIT).config(), tuple(agent.id for agent in agents))
+    return [*agents, emit]
+
+
+def _levels(nodes: list[GraphNode]) -> tuple[tuple[GraphNode, ...], ...]:
+    by_id = {node.id: node for node in nodes}
+    order = TopologicalSorter({node.id: node.inputs for node in nodes})
+    order.prepare()
+    levels = []
+    while order.is_active():
+        ready = order.get_ready()
+        levels.append(tuple(by_id[name] for name in by_id if name in ready))
+        order.done(*ready)
+    return tuple(levels)
+
+
+def compile_all(config: PipelinesConfig) -> dict[str, Graph]:
+    """Every pipeline of a file, by id.
+
+    Raises ConfigurationError with one line for each problem of the whole file.
+    """
+    graphs: dict[str, Graph] = {}
+    problems = list(file_problems(config))
+    for pipeline in config.pipelines:
+        try:
+            graphs[pipeline.id] = compile_graph(pipeline, config)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return graphs

@@ -1,0 +1,36 @@
+"""An application that hosts connectors: each source runs beside the pipelines it feeds."""
+
+from ray.serve import Application
+
+from app.pipeline.streams import Streams
+from app.types import JsonValue
+from deployments.options import StreamsArgs, deploy
+from deployments.process import Process
+
+STREAMS_DEPLOYMENT = "Streams"
+
+
+class StreamsReplica:
+    """Runs its connectors from its first moment to its last. It has no HTTP route.
+
+    A source that is away does not make the replica unhealthy: a restart would not bring it back.
+    """
+
+    async def __init__(self, args: StreamsArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._process = Process(args)
+        self._streams = Streams(
+            self._process.connectors(args.connectors), self._process.host, self._process.clock
+        )
+        await self._process.open()
+        self._streams.start()
+
+    async def status(self) -> dict[str, JsonValue]:
+        return self._process.status(connectors=self._streams.status())
+
+    async def __del__(self) -> None:
+        await self._streams.stop()
+        await self._process.close()
+
+
+def build(args: StreamsArgs) -> Application:
+    return deploy(StreamsReplica, STREAMS_DEPLOYMENT, args)

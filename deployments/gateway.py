@@ -1,0 +1,51 @@
+"""The gateway application: everything under `/` that is no model of its own."""
+
+import asyncio
+
+from ray import serve
+from ray.serve import Application
+from starlette.types import ASGIApp
+
+from app.api.dataplane import DataPlane
+from app.api.gateway import build_gateway_app
+from app.types import JsonValue
+from deployments.announce import announce
+from deployments.cleanup import remove_session_after_end
+from deployments.connector import STREAMS_DEPLOYMENT
+from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
+from deployments.options import GatewayArgs, deploy
+from deployments.process import Process
+
+
+class GatewayReplica:
+    """Serves its inline models and pipelines, and speaks for the other processes."""
+
+    async def __init__(self, args: GatewayArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._process = Process(args, args.pipelines)
+        self._dataplane = DataPlane(self._process.models)
+        self._others = [
+            *(RemoteProcesses(name, MODEL_DEPLOYMENT) for name in args.remote),
+            *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),
+        ]
+        await self._process.open()
+        remove_session_after_end()
+        self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        timeout_s = self._process.config.gateway.timeout_s
+        return build_gateway_app(self._dataplane, self._process.host, self._statuses, timeout_s)
+
+    async def status(self) -> dict[str, JsonValue]:
+        return self._process.status()
+
+    async def _statuses(self) -> list[dict[str, JsonValue]]:
+        answers = await asyncio.gather(*(other.statuses() for other in self._others))
+        return [self._process.status(), *(status for answer in answers for status in answer)]
+
+    async def __del__(self) -> None:
+        self._announcement.cancel()
+        await self._process.close()
+
+
+def build(args: GatewayArgs) -> Application:
+    return deploy(serve.ingress()(GatewayReplica), "Gateway", args)

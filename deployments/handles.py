@@ -1,0 +1,85 @@
+"""Models and processes that live elsewhere in the cluster."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any, cast
+
+import grpc
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from app.errors import DeadlineExceeded, ModelNotReady
+from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+
+MODEL_DEPLOYMENT = "Model"
+STATUS_TIMEOUT_S = 2.0
+
+
+class RemoteModelHandle:
+    """The ModelHandle of a model in its own application.
+
+    A deadline crosses as the seconds that are left, since monotonic clocks differ between
+    machines. Every call is bounded by `timeout_s`: a handle without a replica would wait for ever.
+    """
+
+    def __init__(self, name: str, timeout_s: float, pool_size: int) -> None:
+        self.name = name
+        self._timeout_s = timeout_s
+        self._in_flight = asyncio.Semaphore(pool_size)
+        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(MODEL_DEPLOYMENT, name)
+
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        budget = self._timeout_s
+        if request.deadline is not None:
+            budget = min(budget, request.deadline - time.monotonic())
+        async with self._in_flight:
+            answer = await self._call("infer", budget, replace(request, deadline=None), budget)
+        return cast(InferenceResponse, answer)
+
+    async def ready(self) -> bool:
+        try:
+            return cast(bool, await self._call("ready", STATUS_TIMEOUT_S))
+        except (ModelNotReady, DeadlineExceeded):
+            return False
+
+    async def metadata(self, version: str | None = None) -> ModelMetadata:
+        return cast(ModelMetadata, await self._call("metadata", self._timeout_s, version))
+
+    async def _call(self, method: str, timeout_s: float, *arguments: object) -> object:
+        try:
+            return await asyncio.wait_for(
+                getattr(self._handle, method).remote(*arguments), timeout_s
+            )
+        except asyncio.TimeoutError:
+            raise DeadlineExceeded(
+                f"model {self.name!r} did not answer within {max(0.0, timeout_s):.3g} s"
+            ) from None
+        except (RayError, RayServeException, grpc.RpcError) as error:
+            raise _own_error(error, self.name) from error
+
+
+class RemoteProcesses:
+    """All replicas of one deployment, asked for their status at once."""
+
+    def __init__(self, application: str, deployment: str) -> None:
+        self.application = application
+        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(deployment, application)
+
+    async def statuses(self) -> list[dict[str, JsonValue]]:
+        """One for each live replica; none while there is no replica."""
+        try:
+            answer = await asyncio.wait_for(
+                self._handle.broadcast("status").results_async(), STATUS_TIMEOUT_S
+            )
+        except (asyncio.TimeoutError, RayError, RayServeException, grpc.RpcError):
+            return []
+        return cast(list[dict[str, JsonValue]], answer)
+
+
+def _own_error(error: Exception, model: str) -> Exception:
+    """The error that the model's process raised, or that the process is away."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Exception) else ModelNotReady(f"model {model!r} is away")

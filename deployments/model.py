@@ -1,0 +1,51 @@
+"""One model as its own Serve application."""
+
+import time
+from dataclasses import replace
+
+from ray import serve
+from ray.serve import Application
+from starlette.types import ASGIApp
+
+from app.api.dataplane import DataPlane
+from app.api.rest import build_model_app
+from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+from deployments.handles import MODEL_DEPLOYMENT
+from deployments.options import ModelArgs, deploy, resolved
+from deployments.status import process_status
+from models.repository import ModelRepository
+from models.service import LocalModelService
+
+
+class ModelReplica:
+    """Answers HTTP clients and other processes alike. A model that fails to load stays visible,
+    and says why, instead of being restarted in a loop."""
+
+    async def __init__(self, args: ModelArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        repository = ModelRepository(resolved(path) for path in args.repositories)
+        self._service = LocalModelService(repository, args.model)
+        self._dataplane = DataPlane({args.model: self._service})
+        self._timeout_s = args.timeout_s
+        await self._service.load()
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return build_model_app(self._dataplane, self._timeout_s)
+
+    async def infer(self, request: InferenceRequest, budget_s: float) -> InferenceResponse:
+        return await self._service.infer(replace(request, deadline=time.monotonic() + budget_s))
+
+    async def ready(self) -> bool:
+        return await self._service.ready()
+
+    async def metadata(self, version: str | None) -> ModelMetadata:
+        return await self._service.metadata(version)
+
+    async def status(self) -> dict[str, JsonValue]:
+        return process_status(models={self._service.name: self._service.status()})
+
+    async def __del__(self) -> None:
+        await self._service.close()
+
+
+def build(args: ModelArgs) -> Application:
+    return deploy(serve.ingress()(ModelReplica), MODEL_DEPLOYMENT, args)

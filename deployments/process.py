@@ -1,0 +1,98 @@
+"""What runs in one process: its models, its pipelines, its sinks. The composition root."""
+
+from collections.abc import Collection, Mapping
+
+import deployments.catalogue  # noqa: F401 - fills the registries
+from app.clock import SystemClock
+from app.config import PipelinesConfig, load_pipelines
+from app.connector_config import ConnectorConfig
+from app.errors import ConfigurationError, ModelNotFound
+from app.interfaces import ModelHandle, Sink
+from app.pipeline.graph import compile_all
+from app.pipeline.host import PipelineHost
+from app.pipeline.resources import Resources
+from app.registry import SINKS
+from app.types import JsonValue
+from deployments.handles import RemoteModelHandle
+from deployments.options import HostArgs, resolved
+from deployments.status import process_status
+from models.repository import ModelRepository
+from models.service import LocalModelService
+
+
+class Process:
+    """The object graph of a process that hosts pipelines, built from its arguments alone."""
+
+    def __init__(self, args: HostArgs, pipelines: Collection[str] | None = None) -> None:
+        """`pipelines` None means all of the file."""
+        self.config: PipelinesConfig = load_pipelines(resolved(args.pipelines_file))
+        self.graphs = compile_all(self.config)
+        repository = ModelRepository(resolved(path) for path in args.repositories)
+        self.services = {name: LocalModelService(repository, name) for name in args.inline}
+        gateway = self.config.gateway
+        self.models: Mapping[str, ModelHandle] = {
+            **{
+                name: RemoteModelHandle(name, gateway.timeout_s, gateway.pool_size)
+                for name in args.remote
+            },
+            **self.services,
+        }
+        self._sinks: dict[str, Sink] = {}
+        self.clock = SystemClock()
+        resources = Resources(model=self._model, sink=self._sink, clock=self.clock)
+        wanted = list(self.graphs) if pipelines is None else pipelines
+        self.host = PipelineHost(self.graphs, wanted, resources)
+
+    async def open(self) -> None:
+        """Load the models that live here, then open what uses them."""
+        for service in self.services.values():
+            await service.load()
+        for sink in self._sinks.values():
+            await sink.connect()
+        await self.host.open()
+
+    async def close(self) -> None:
+        await self.host.close()
+        for sink in self._sinks.values():
+            await sink.close()
+        for service in self.services.values():
+            await service.close()
+
+    def status(self, connectors: Mapping[str, JsonValue] | None = None) -> dict[str, JsonValue]:
+        return process_status(
+            models={name: service.status() for name, service in self.services.items()},
+            pipelines=self.host.status(),
+            connectors=connectors,
+        )
+
+    def connectors(self, names: Collection[str]) -> list[ConnectorConfig]:
+        """Those of the file with these names, or all of them where no name is given.
+
+        Raises ConfigurationError for a name that is not in the file.
+        """
+        known = {connector.id: connector for connector in self.config.connectors}
+        for graph in self.graphs.values():
+            known |= {connector.id: connector for connector in graph.connectors}
+        for name in names:
+            if name not in known:
+                raise ConfigurationError(
+                    f"no connector is called {name!r}; known are: {', '.join(sorted(known))}"
+                )
+        return [known[name] for name in names or known]
+
+    def _model(self, name: str) -> ModelHandle:
+        handle = self.models.get(name)
+        if handle is None:
+            known = ", ".join(sorted(self.models)) or "none"
+            raise ModelNotFound(f"model {name!r} is not served here; served are: {known}")
+        return handle
+
+    def _sink(self, name: str) -> Sink:
+        """One sink for each action of the file, shared by all that dispatch to it."""
+        if name not in self._sinks:
+            config = self.config.actions.get(name)
+            if config is None:
+                raise ConfigurationError(f"no action is called {name!r}")
+            by_id = {connector.id: connector for connector in self.config.connectors}
+            self._sinks[name] = SINKS.get(config.type).factory(config, by_id)
+        return self._sinks[name]

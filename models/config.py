@@ -1,0 +1,168 @@
+"""What a `model.yaml` may say, and where a model's files are.
+
+A model is a directory, named as the model is, in the usual model-repository form: an optional
+`model.yaml`, and a directory for each version, `1/model.onnx`, `2/model.onnx`, ...
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Discriminator, Field, Tag, field_validator
+
+from app.errors import ConfigurationError
+from app.registry import ComponentConfig
+from app.yaml_file import line_of, load_yaml
+from models.artefacts import contained, find_artefact
+
+FILE_NAME = "model.yaml"
+VERSION = re.compile(r"[1-9][0-9]{0,18}")
+RUNTIME_OF_SUFFIX = {".onnx": "onnx"}
+
+
+class MetadataLabels(ComponentConfig):
+    """Labels that the artefact itself carries: one custom-metadata entry, one label a line."""
+
+    metadata: str
+
+
+def _form_of_labels(value: object) -> str | None:
+    if isinstance(value, str):
+        return "file"
+    if isinstance(value, list | tuple):
+        return "list"
+    return "metadata" if isinstance(value, Mapping | MetadataLabels) else None
+
+
+Labels = Annotated[
+    Annotated[tuple[str, ...], Tag("list")]
+    | Annotated[str, Tag("file")]
+    | Annotated[MetadataLabels, Tag("metadata")],
+    Discriminator(
+        _form_of_labels,
+        custom_error_type="labels",
+        custom_error_message="must be a list, the name of a file or {metadata: KEY}",
+    ),
+]
+
+
+class ModelFile(ComponentConfig):
+    """The schema of `model.yaml`; every field may be left out.
+
+    runtime: a type of `models.runtimes`; by default the artefact's suffix says which.
+    versions: version -> address of the artefact: a path relative to the model's directory,
+        `file:///PATH`, or `package://PACKAGE/PATH` for a file inside an installed Python package.
+        By default the numbered directories, each with its `model.onnx`.
+    max_batch_size: how many requests one run may hold; 0 means never stacked. By default 32 if the
+        first dimension of every input and output is dynamic, otherwise 0.
+    queue_size: how many requests may wait; more are shed.
+    threads: CPU threads for one run. By default OMP_NUM_THREADS, which Ray sets to the CPUs it
+        reserved for a replica; without it all CPUs this process may use, at most 4.
+    labels: output name -> the names of its classes: a list, a text file beside `model.yaml` with
+        one label a line, or `{metadata: KEY}` for an entry of the artefact's own metadata.
+    warm_up: input name -> the shape to run once before the model is called ready. By default the
+        model's shape with 1 for every dynamic dimension.
+    """
+
+    runtime: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    max_batch_size: int | None = Field(default=None, ge=0, le=4096)
+    queue_size: int = Field(default=512, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    labels: dict[str, Labels] = Field(default_factory=dict)
+    warm_up: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict)
+    description: str = ""
+
+    @field_validator("versions", mode="before")
+    @classmethod
+    def _as_text(cls, versions: object) -> object:
+        """YAML reads the key of `1: model.onnx` as a number."""
+        if not isinstance(versions, Mapping):
+            return versions
+        return {str(version): address for version, address in versions.items()}
+
+    @field_validator("versions")
+    @classmethod
+    def _are_numbers(cls, versions: dict[str, str]) -> dict[str, str]:
+        for version in versions:
+            if not VERSION.fullmatch(version):
+                raise ValueError(f"{version!r} is not a version: a whole number from 1 is")
+        return versions
+
+
+class ModelConfig(ModelFile):
+    """One model of the repository: its `model.yaml`, its name and the directory it lives in."""
+
+    name: str = ""
+    directory: Path = Path()
+
+    def error(self, reason: str, *field: str) -> ConfigurationError:
+        """An error about `field` of this model's `model.yaml`, with its line where it is there."""
+        path = self.directory / FILE_NAME
+        return ConfigurationError(reason, str(path), line_of(path, field), ".".join(field))
+
+    def artefact(self, version: str) -> Path:
+        """The file to load for a version. Raises ConfigurationError where there is none."""
+        try:
+            return find_artefact(self.directory, self.versions[version])
+        except ValueError as error:
+            raise self.error(str(error), "versions", version) from error
+
+    def runtime_of(self, version: str) -> str:
+        """The name of the runtime that serves a version."""
+        if self.runtime is not None:
+            return self.runtime
+        suffix = PurePosixPath(self.versions[version]).suffix
+        if suffix not in RUNTIME_OF_SUFFIX:
+            known = ", ".join(RUNTIME_OF_SUFFIX)
+            reason = f"no runtime is known for {suffix!r} files ({known} have one): name it"
+            raise self.error(reason, "runtime")
+        return RUNTIME_OF_SUFFIX[suffix]
+
+    def labels_of(self, output: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """The labels of an output, `metadata` being the custom metadata of the artefact.
+
+        Raises ConfigurationError if their file or metadata entry is not there.
+        """
+        labels = self.labels[output]
+        if isinstance(labels, tuple):
+            return labels
+        if isinstance(labels, str):
+            return _lines(self._labels_file(output, labels))
+        if labels.metadata not in metadata:
+            known = ", ".join(sorted(metadata)) or "none at all"
+            reason = f"the artefact has no metadata entry {labels.metadata!r}; it has: {known}"
+            raise self.error(reason, "labels", output)
+        return _lines(metadata[labels.metadata])
+
+    def _labels_file(self, output: str, name: str) -> str:
+        try:
+            return contained(self.directory, name).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise self.error(f"cannot read labels: {error}", "labels", output) from error
+
+
+def load_model_config(directory: Path) -> ModelConfig:
+    """Read a model's directory: its `model.yaml` where it has one, and what versions it has.
+
+    Raises ConfigurationError if the file is wrong or the model has no version at all.
+    """
+    path = directory / FILE_NAME
+    file = load_yaml(path, ModelFile) if path.exists() else ModelFile()
+    versions = file.versions or {
+        entry.name: f"{entry.name}/model.onnx"
+        for entry in directory.iterdir()
+        if entry.is_dir() and VERSION.fullmatch(entry.name)
+    }
+    if not versions:
+        reason = "the model has no version: neither `versions` nor a numbered directory is there"
+        raise ConfigurationError(reason, str(directory))
+    ordered = dict(sorted(versions.items(), key=lambda item: int(item[0])))
+    fields = {**dict(file), "versions": ordered}
+    return ModelConfig(name=directory.name, directory=directory, **fields)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Split at newlines alone, since U+2028 and its like are characters of OCR dictionaries."""
+    return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))

@@ -1,0 +1,103 @@
+"""One loaded version of a model: its batcher and the thread that runs it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from app.batching import BatchStats, DynamicBatcher
+from app.interfaces import Model
+from app.types import Arrays, InferenceRequest, InferenceResponse
+from models.checks import check_answer, check_inputs, check_outputs, key_of
+
+INLINE_SECONDS = 0.0003
+"""A run expected to be shorter than this stays on the event loop: handing it to the thread and
+back costs about as much (benchmarks/RESULTS.md), and holds up nobody for long."""
+
+
+class ModelVersion:
+    """A Model that takes one request at a time and runs them in batches.
+
+    Built around a model that is loaded already. The runs happen on one thread, or on the event
+    loop where they are known to be very short.
+    """
+
+    def __init__(self, version: str, model: Model, *, queue_size: int) -> None:
+        self.version = version
+        self.metadata = model.metadata
+        self._model = model
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"model-{self.metadata.name}")
+        self._key_of = key_of(self.metadata)
+        self._batcher: DynamicBatcher[Arrays, Arrays] = DynamicBatcher(
+            self._run,
+            max_rows=self.metadata.max_batch_size,
+            max_waiting=queue_size,
+            monotonic=time.monotonic,
+        )
+
+    @property
+    def stats(self) -> BatchStats:
+        return self._batcher.stats
+
+    @property
+    def waiting(self) -> int:
+        return self._batcher.waiting
+
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        """Raises RequestError or ServingError, never an error of the runtime itself."""
+        rows = check_inputs(self.metadata, request.inputs)
+        if request.outputs:
+            check_outputs(self.metadata, request)
+        outputs = await self._batcher.submit(
+            request.inputs,
+            key=self._key_of(request.inputs),
+            rows=rows,
+            deadline=request.deadline,
+        )
+        if request.outputs:
+            outputs = {name: outputs[name] for name in request.outputs}
+        return InferenceResponse(self.metadata.name, self.version, outputs, request.id)
+
+    async def close(self) -> None:
+        """Finish what runs, fail what waits, and give the memory back."""
+        await self._batcher.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._model.unload)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, batch: Sequence[Arrays]) -> Sequence[Arrays]:
+        key = self._key_of(batch[0])
+        rows = self._rows(batch)
+        if 0.0 < self._batcher.curve(key).estimate(sum(rows)) < INLINE_SECONDS:
+            return self._predict(batch, rows)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, partial(self._predict, batch, rows)
+        )
+
+    def _predict(self, batch: Sequence[Arrays], rows: Sequence[int]) -> Sequence[Arrays]:
+        inputs = batch[0] if len(batch) == 1 else _stacked(batch)
+        outputs = self._model.predict(inputs)
+        check_answer(self.metadata, outputs, sum(rows))
+        return [outputs] if len(batch) == 1 else _split(outputs, rows)
+
+    def _rows(self, batch: Sequence[Arrays]) -> list[int]:
+        if self.metadata.max_batch_size == 0:
+            return [1] * len(batch)
+        first = self.metadata.inputs[0].name
+        return [inputs[first].shape[0] for inputs in batch]
+
+
+def _stacked(batch: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([inputs[name] for inputs in batch]) for name in batch[0]}
+
+
+def _split(outputs: Arrays, rows: Sequence[int]) -> list[Arrays]:
+    """Each request's own rows, as views: nothing is copied."""
+    parts: list[Arrays] = []
+    start = 0
+    for count in rows:
+        parts.append({name: array[start : start + count] for name, array in outputs.items()})
+        start += count
+    return parts

@@ -1,0 +1,60 @@
+"""Small ONNX files, made for one test each."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Shape = Sequence[int | str]
+
+
+def identity(
+    path: Path,
+    shape: Shape = ("batch", 3),
+    element: int = TensorProto.FLOAT,
+    output_shape: Shape | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """A model that answers its input `x` as `y`."""
+    x = helper.make_tensor_value_info("x", element, shape)
+    y = helper.make_tensor_value_info("y", element, output_shape or shape)
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", [x], [y])
+    return _save(graph, path, metadata or {})
+
+
+def with_external_data(path: Path, location: str) -> Path:
+    """A model that adds a tensor of three floats, kept at `location`, to its input."""
+    tensor = numpy_helper.from_array(np.array([1, 2, 3], np.float32), "w")
+    onnx.external_data_helper.set_external_data(tensor, location)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", 3))
+    add = helper.make_node("Add", ["x", "w"], ["y"])
+    return _save(helper.make_graph([add], "add", [x], [y], [tensor]), path, {})
+
+
+def with_hidden_external_data(path: Path, location: str) -> Path:
+    """As above, the tensor being an attribute of a node inside a branch of an `If`."""
+    tensor = numpy_helper.from_array(np.array([1, 2, 3], np.float32), "w")
+    onnx.external_data_helper.set_external_data(tensor, location)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, (3,))
+    constant = helper.make_node("Constant", [], ["out"], value=tensor)
+    branch = helper.make_graph([constant], "branch", [], [out])
+    x = helper.make_tensor_value_info("x", TensorProto.BOOL, ())
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, (3,))
+    node = helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
+    return _save(helper.make_graph([node], "choice", [x], [y]), path, {})
+
+
+def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str]) -> Path:
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
+    helper.set_model_props(model, dict(metadata))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+    return path
