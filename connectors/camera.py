@@ -44,7 +44,7 @@ class CameraConfig(ConnectorConfig):
     max_queue_depth: int | None = Field(default=2, ge=1, le=1000)
 
     def routes(self) -> tuple[str, ...]:
-        return (self.pipeline,) if self.pipeline else ()
+        return (self.pipeline,)
 
 
 class CameraSource:
