@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 import psutil
@@ -17,9 +18,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from skimage import data as skimage_data
 
+from app.types import JsonValue
 from connectors.mqtt.config import BrokerConfig
 from connectors.mqtt.simulator import simulate_sensors
-from models.training.digits_data import held_out
+from models.training.digits_data import split
 from tests.integration.mosquitto import MOSQUITTO, Mosquitto
 from tests.integration.product import Product, project_files
 from tests.paths import ROOT, SHARED_DATA
@@ -88,7 +90,7 @@ def infer(product: Product, model: str, body: object) -> httpx.Response:
 
 
 def still_fine(product: Product) -> None:
-    """What every bad request must leave behind: a server that lives and another model that answers."""
+    """What a bad request must leave behind: a live server whose other models answer."""
     assert httpx.get(f"{product.url}/v2/health/live", timeout=1).status_code == 200
     vector = {
         "name": "vector",
@@ -107,7 +109,7 @@ def test_the_server_tells_who_it_is(product: Product) -> None:
 
 
 def test_digits_are_recognised_over_http(product: Product) -> None:
-    images, labels = held_out()
+    _, images, _, labels = split()
     batch = images[:32]
     tensor = {
         "name": "image",
@@ -152,8 +154,6 @@ def test_the_sample_picture_is_read(product: Product) -> None:
 
 
 def test_a_page_of_a_book_is_read(product: Product) -> None:
-    import cv2
-
     page = skimage_data.page()
     _, png = cv2.imencode(".png", page)
     text = " ".join(read_text(product, png.tobytes()))
@@ -190,14 +190,14 @@ def test_the_recording_leads_to_actions_and_every_message_is_counted(product: Pr
 
 @needs_broker
 def test_simulated_sensors_lead_to_actions_on_a_topic(product: Product, broker: Mosquitto) -> None:
-    good = {
+    good: dict[str, JsonValue] = {
         "co2_ppm": 600.0,
         "temperature": 21.0,
         "humidity": 40.0,
         "pressure": 1013.0,
         "voc": 90.0,
     }
-    bad = good | {"co2_ppm": 1500.0}
+    bad: dict[str, JsonValue] = good | {"co2_ppm": 1500.0}
     heard: list[str] = []
 
     def connected() -> bool:
@@ -245,30 +245,29 @@ def test_one_scrape_shows_everything(product: Product) -> None:
 
 
 BAD_TENSOR = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.0]}
-BAD_BODIES: list[tuple[str, str, object, int, str]] = [
-    ("digits", "infer", b"{", 400, "JSON"),
-    ("digits", "infer", {"inputs": []}, 400, "image"),
-    ("digits", "infer", {"inputs": [BAD_TENSOR]}, 400, "data"),
-    ("digits", "infer", {"inputs": [BAD_TENSOR | {"datatype": "FP33"}]}, 400, "datatype"),
-    ("digits", "infer", {"inputs": [BAD_TENSOR | {"shape": [1, 1, 8, 10**9]}]}, 400, "shape"),
+BAD_BODIES: list[tuple[str, object, int, str]] = [
+    ("digits", b"{", 400, "JSON"),
+    ("digits", {"inputs": []}, 400, "image"),
+    ("digits", {"inputs": [BAD_TENSOR]}, 400, "data"),
+    ("digits", {"inputs": [BAD_TENSOR | {"datatype": "FP33"}]}, 400, "datatype"),
+    ("digits", {"inputs": [BAD_TENSOR | {"shape": [1, 1, 8, 10**9]}]}, 400, "shape"),
     (
         "digits",
-        "infer",
         {"inputs": [BAD_TENSOR | {"shape": [1, 64], "data": [0.0] * 64}]},
         400,
         "shape",
     ),
-    ("nowhere", "infer", {"inputs": [BAD_TENSOR]}, 404, "nowhere"),
-    ("text-detect", "infer", {"inputs": [BAD_TENSOR]}, 400, "data"),
+    ("nowhere", {"inputs": [BAD_TENSOR]}, 404, "nowhere"),
+    ("text-detect", {"inputs": [BAD_TENSOR]}, 400, "data"),
 ]
 
 
-@pytest.mark.parametrize(("model", "verb", "body", "status", "named"), BAD_BODIES)
+@pytest.mark.parametrize(("model", "body", "status", "named"), BAD_BODIES)
 def test_a_bad_request_is_told_what_is_wrong(
-    product: Product, model: str, verb: str, body: object, status: int, named: str
+    product: Product, model: str, body: object, status: int, named: str
 ) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = httpx.post(f"{product.url}/v2/models/{model}/{verb}", content=content, timeout=10)
+    answer = httpx.post(f"{product.url}/v2/models/{model}/infer", content=content, timeout=10)
     assert answer.status_code == status
     assert named in answer.json()["error"]
     still_fine(product)
