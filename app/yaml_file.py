@@ -83,6 +83,16 @@ def line_of(path: Path, location: Location) -> int | None:
     return value.line
 
 
+def error_at(path: Path, location: Location, reason: str) -> ConfigurationError:
+    """An error about a field, found after loading; its line is that of the nearest key there is."""
+    line: int | None = None
+    for end in range(len(location), 0, -1):
+        line = line_of(path, location[:end])
+        if line is not None:
+            break
+    return ConfigurationError(reason, str(path), line, _path(location))
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -275,4 +285,4 @@ def _joined(errors: Sequence[ConfigurationError], file: str) -> ConfigurationErr
     if len(errors) == 1:
         return errors[0]
     listed = "\n".join(str(error) for error in errors)
-    return ConfigurationError(f"{len(errors)} errors\n{listed}", file)
+    return ConfigurationError(f"{len(errors)} errors\n{listed}", file, parts=tuple(errors))

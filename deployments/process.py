@@ -13,8 +13,8 @@ from app.pipeline.host import PipelineHost
 from app.pipeline.resources import Resources
 from app.registry import SINKS
 from app.types import JsonValue
+from deployments.args import HostArgs, resolved
 from deployments.handles import RemoteModelHandle
-from deployments.options import HostArgs, resolved
 from deployments.status import process_status
 from models.repository import ModelRepository
 from models.service import LocalModelService
