@@ -65,6 +65,14 @@ def parse_yaml(
     raise _joined(errors, file)
 
 
+def keys_of(path: Path) -> tuple[str, ...]:
+    """The keys of a file's outermost mapping, to tell what kind of file it is.
+
+    Raises ConfigurationError for a file that is no YAML.
+    """
+    return tuple(str(key) for key in _Reader(str(path), {}).read(_read(path)).children)
+
+
 def line_of(path: Path, location: Location) -> int | None:
     """The line of a field, such as `("versions", "1")`, for an error found after loading.
 
