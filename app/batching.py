@@ -182,10 +182,9 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self._running = asyncio.ensure_future(self._execute(batch))
 
     def _form_batch(self) -> list[_Entry[PayloadT, ResultT]]:
-        key = self._most_urgent_key()
-        if key is None:
+        if not self._drop_settled():
             return []
-        queue = self._queues[key]
+        key, queue = min(self._queues.items(), key=lambda item: item[1][0][:2])
         available = min(self._max_rows, sum(e.rows for _, _, e in queue if not e.future.done()))
         curve = self.curve(key)
         wanted = min(curve.best_rows(available), self._rows_in_time(queue[0][0], curve, available))
@@ -208,19 +207,15 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._waiting -= len(batch)
         return batch
 
-    def _most_urgent_key(self) -> Hashable | None:
-        """The key whose first live request has the earliest deadline, then the earliest arrival."""
-        best: tuple[float, int] | None = None
-        chosen: Hashable | None = None
+    def _drop_settled(self) -> bool:
+        """Let every queue begin with a request that still waits; False if none does anywhere."""
         for key in list(self._queues):
             queue = self._queues[key]
             while queue and queue[0][2].future.done():
                 heapq.heappop(queue)
             if not queue:
                 del self._queues[key]
-            elif best is None or queue[0][:2] < best:
-                best, chosen = queue[0][:2], key
-        return chosen
+        return bool(self._queues)
 
     def _rows_in_time(self, deadline: float, curve: CostCurve, available: int) -> int:
         """The largest batch that still meets the most urgent request's deadline, at least 1."""

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 
-from app.types import JsonValue, Tensors
+from app.types import Detections, JsonValue, Tensors
 
 MAX_ARRAY_ITEMS = 10_000
 
@@ -23,11 +23,29 @@ def result_json(value: object) -> JsonValue:
         return _scalar(value)
     if isinstance(value, np.ndarray):
         return _outline(value) if value.size > MAX_ARRAY_ITEMS else result_json(value.tolist())
+    if isinstance(value, Detections):
+        return _detections(value)
     if isinstance(value, Tensors):
         return {name: _outline(np.asarray(array)) for name, array in value.arrays.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [result_json(item) for item in value]
     return _object(value)
+
+
+def _detections(found: Detections) -> JsonValue:
+    """One object for each detection: what people look for, side by side."""
+    objects: list[JsonValue] = []
+    for index, number in enumerate(found.classes.tolist()):
+        label = found.labels[number] if number < len(found.labels) else str(number)
+        item: dict[str, JsonValue] = {
+            "label": label,
+            "score": round(float(found.scores[index]), 4),
+            "box": [round(float(edge), 1) for edge in found.boxes[index]],
+        }
+        if found.track_ids is not None:
+            item["track_id"] = int(found.track_ids[index])
+        objects.append(item)
+    return objects
 
 
 def _scalar(value: bool | int | str | float | bytes | bytearray | None) -> JsonValue:

@@ -45,6 +45,9 @@ class CameraConfig(ConnectorConfig):
     pipeline: str = ""
     max_queue_depth: int | None = Field(default=2, ge=1, le=1000)
 
+    def routes(self) -> tuple[str, ...]:
+        return (self.pipeline,)
+
     @model_validator(mode="before")
     @classmethod
     def _device_as_id(cls, data: object) -> object:

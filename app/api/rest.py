@@ -1,6 +1,5 @@
 """The Open Inference Protocol over HTTP: the routes of one model, wherever they are served."""
 
-import time
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -10,27 +9,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.codec import decode_request, encode_metadata, encode_response
+from app.api.codec import encode_metadata
 from app.api.dataplane import DataPlane
-from app.api.http import RequestId, json_response, on_error, read_body
+from app.api.http import json_response, on_error
+from app.api.infer import InferEndpoint
 from app.errors import MantaError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def model_routes(dataplane: DataPlane, timeout_s: float) -> list[BaseRoute]:
-    """`/v2/models/{name}[/versions/{version}][/ready|/infer]`.
-
-    These are plain routes: the declared parameters of a framework's own cost more per request
-    than the rest of the way (benchmarks/RESULTS.md). `timeout_s` is the deadline of a request.
-    """
-
-    async def infer(request: Request) -> Response:
-        body = await read_body(request)
-        name, version = _names(request)
-        deadline = time.monotonic() + timeout_s
-        response = await dataplane.infer(decode_request(name, version, body, deadline))
-        return Response(encode_response(response), media_type="application/json")
+def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
+    """`/v2/models/{name}[/versions/{version}][/ready]`, and 405 for what is no POST to infer."""
 
     async def metadata(request: Request) -> Response:
         return json_response(encode_metadata(await dataplane.model_metadata(*_names(request))))
@@ -40,12 +29,16 @@ def model_routes(dataplane: DataPlane, timeout_s: float) -> list[BaseRoute]:
         is_ready = await dataplane.model_ready(name)
         return json_response({"name": name, "ready": is_ready}, 200 if is_ready else 503)
 
+    async def post_only(_: Request) -> Response:
+        """Never reached: `InferEndpoint` answers every POST. Other methods get 405 and Allow."""
+        raise HTTPException(404)
+
     return [
         route
         for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
         for route in (
-            Route(f"{prefix}/infer", infer, methods=["POST"]),
             Route(f"{prefix}/ready", ready, methods=["GET"]),
+            Route(f"{prefix}/infer", post_only, methods=["POST"]),
             Route(prefix, metadata, methods=["GET"]),
         )
     ]
@@ -54,7 +47,7 @@ def model_routes(dataplane: DataPlane, timeout_s: float) -> list[BaseRoute]:
 def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
     """What the process of one model serves: the same full paths as everywhere else."""
     app = Starlette(
-        routes=model_routes(dataplane, timeout_s),
+        routes=model_routes(dataplane),
         exception_handlers={MantaError: on_error, HTTPException: on_error, Exception: on_error},
     )
 
@@ -63,7 +56,7 @@ def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
         scope["root_path"] = ""
         await app(scope, receive, send)
 
-    return RequestId(from_the_root)
+    return InferEndpoint(from_the_root, dataplane, timeout_s)
 
 
 def _names(request: Request) -> tuple[str, str | None]:

@@ -38,6 +38,11 @@ def status_of(error: Exception) -> Status:
     return STATUS.get(type(error), INTERNAL) if isinstance(error, errors.MantaError) else INTERNAL
 
 
+def retry_headers(http_status: int) -> dict[str, str]:
+    """What tells a caller to come back, where coming back can help."""
+    return {"retry-after": str(RETRY_AFTER_SECONDS)} if http_status == 503 else {}
+
+
 def text_of(error: Exception) -> str:
     """What a caller may read of an error: nothing of the inside of one that is our fault."""
     if isinstance(error, errors.MantaError) and not isinstance(error, errors.ConfigurationError):

@@ -57,7 +57,7 @@ class Emit:
         for _ in range(self._config.attempts - 1):
             try:
                 await sink.write(action)
-            except NotConnected as error:  # noqa: PERF203 - retrying is what the loop is for
+            except NotConnected as error:
                 await self._context.clock.sleep(
                     max(pause, min(error.retry_after, MAX_ASKED_PAUSE_S))
                 )

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
+import cv2
+import numpy as np
 import pytest
 
 from app.clock import SystemClock
@@ -20,6 +22,7 @@ from app.types import Action, JsonValue, Message
 from connectors.mqtt import MqttActionConfig, MqttConfig, MqttSink, MqttSource
 from connectors.mqtt.client import MqttConnection
 from connectors.mqtt.config import BrokerConfig
+from connectors.mqtt.simulator import simulate_sensors
 from tests.integration.mosquitto import Mosquitto
 from tests.paths import ROOT
 
@@ -348,3 +351,36 @@ async def test_a_sink_with_a_wrong_password_is_rejected(locked_mosquitto: Mosqui
     with pytest.raises(ConnectorRejected):
         await sink.connect()
     await sink.close()
+
+
+async def test_simulated_sensors_publish_and_show_the_actions(mosquitto: Mosquitto) -> None:
+    broker = BrokerConfig(host="127.0.0.1", port=mosquitto.port)
+    sink = MqttSink(MqttActionConfig(host="floor1", topic="actuators/vent"), broker)
+    messages: list[Message] = []
+    shown: list[str] = []
+
+    async def process(message: Message) -> Outcome:
+        messages.append(message)
+        if message.pipeline == "env-quality":
+            await sink.write(Action(message.id, "co2", "mqtt", {"open": True}))
+        return Outcome("processed", None, message)
+
+    _, picture = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8))
+    runner = runner_of(config_of(mosquitto), process)
+    async with running(runner):
+        await until(lambda: runner.status().state == "running")
+        simulated = await simulate_sensors(
+            broker,
+            seconds=0.5,
+            readings=({"co2_ppm": 900 + n} for n in range(100)),
+            readings_per_s=20.0,
+            picture=picture.tobytes(),
+            frames_per_s=10.0,
+            show=shown.append,
+            linger_s=0.3,
+        )
+    await sink.close()
+    assert (simulated.readings, simulated.frames) == (10, 5)
+    assert sorted(message.pipeline for message in messages) == ["env-quality"] * 10 + ["vision"] * 5
+    assert len(shown) == 10
+    assert shown[0].startswith('actuators/vent {"id":')

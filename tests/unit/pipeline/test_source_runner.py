@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 import logging
+import random
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -380,3 +381,32 @@ def test_default_queue_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_queue_depth() == 512
     monkeypatch.setenv("VU_PIPELINE_QUEUE_SIZE", "7")
     assert default_queue_depth() == 7
+
+
+def test_fault_096_many_clients_come_back_spread_out_and_soon() -> None:
+    async def scenario() -> None:
+        loop = virtual_loop()
+        down_until = loop.monotonic() + 60.0
+
+        class Client(ScriptedSource):
+            async def connect(self) -> None:
+                await super().connect()
+                if self.clock.monotonic() < down_until:
+                    self.connected = False
+                    raise NotConnected("refused")
+
+        chance = random.Random(96)
+        clients = [Client(loop, [], ends=False) for _ in range(200)]
+        runners = [runner_of(client, random=chance.random) for client in clients]
+        tasks = [asyncio.create_task(runner.run()) for runner in runners]
+        await asyncio.sleep(60.0 + 30.0)
+        assert all(runner.status().state == "running" for runner in runners)
+        back = sorted(client.connect_times[-1] - down_until for client in clients)
+        assert back[-1] - back[0] >= 5.0
+        busiest = max(sum(at <= other < at + 1.0 for other in back) for at in back)
+        assert busiest < 60
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    run_virtual(scenario())
