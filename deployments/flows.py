@@ -10,6 +10,7 @@ from app.connector_config import ConnectorConfig
 from app.errors import ConfigurationError
 from app.pipeline.checks import file_problems, graph_problems
 from app.pipeline.graph import Graph, GraphNode, compile_graph
+from app.registry import NODES
 from app.report import Table
 from app.yaml_file import error_at, keys_of
 
@@ -72,9 +73,7 @@ def _place(path: Path, config: PipelinesConfig, pipeline: str) -> tuple[str | in
 def models_of(graph: Graph) -> Iterator[str]:
     """The models that a pipeline calls or asks for their labels."""
     for node in graph.nodes:
-        model = getattr(node.config, "model", None)
-        if isinstance(model, str):
-            yield model
+        yield from _models_of(node)
 
 
 def pipelines_table(flows: Iterable[Flows], homes: Mapping[str, str]) -> Table:
@@ -104,7 +103,11 @@ def _chain(graph: Graph) -> str:
 
 
 def _label(node: GraphNode) -> str:
-    model = getattr(node.config, "model", None) if node.type != "infer" else node.config
-    if model is node.config:
-        return f"infer({getattr(node.config, 'model', '')})"
-    return node.type
+    name = NODES.get(node.type).names[0]
+    return f"infer({', '.join(_models_of(node))})" if name == "infer" else name
+
+
+def _models_of(node: GraphNode) -> Iterator[str]:
+    model = getattr(node.config, "model", None)
+    if isinstance(model, str):
+        yield model
