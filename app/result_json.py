@@ -39,7 +39,7 @@ def _detections(found: Detections) -> JsonValue:
         label = found.labels[number] if number < len(found.labels) else str(number)
         item: dict[str, JsonValue] = {
             "label": label,
-            "score": round(float(found.scores[index]), 4),
+            "score": _scalar(round(float(found.scores[index]), 4)),
             "box": [round(float(edge), 1) for edge in found.boxes[index]],
         }
         if found.track_ids is not None:

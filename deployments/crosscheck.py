@@ -67,16 +67,13 @@ class CrossCheck:
         flows = self.flows.get(args.pipelines_file)
         if flows is None:
             return
+        known = [pipeline.id for pipeline in flows.config.pipelines]
+        self._note(index, _unknown(args.pipelines, known, "pipeline", "pipelines"))
         if isinstance(application, GatewayApplication):
-            self._note(index, self._wrong_gateway(application, flows))
-            pipelines: Iterable[str] = application.args.pipelines
+            self._note(index, self._wrong_streams(application))
         else:
-            wanted = application.args.connectors or tuple(flows.connectors)
-            known = flows.connectors
-            self._note(index, _unknown(wanted, known, "connector", "connectors"))
-            _add(self.connector_homes, [name for name in wanted if name in known], application.name)
-            pipelines = [route for name in wanted if name in known for route in known[name].routes()]
-        graphs = flows.with_fallbacks(pipelines)
+            self._note(index, self._wrong_connectors(application, flows))
+        graphs = flows.with_fallbacks(args.pipelines)
         _add(self.pipeline_homes, [graph.pipeline.id for graph in graphs], application.name)
         for graph in graphs:
             self._find_models_of(graph, index, application.name, args, flows)
@@ -118,19 +115,33 @@ class CrossCheck:
                 )
                 yield Problem(("args", "remote", place), reason)
 
-    def _wrong_gateway(self, application: GatewayApplication, flows: Flows) -> Iterator[Problem]:
-        pipelines = [pipeline.id for pipeline in flows.config.pipelines]
-        yield from _unknown(application.args.pipelines, pipelines, "pipeline", "pipelines")
+    def _wrong_streams(self, application: GatewayApplication) -> Iterator[Problem]:
         streams = [
             each.name for each in self.config.applications if isinstance(each, StreamsApplication)
         ]
         for place, name in enumerate(application.args.streams):
             if name not in streams:
                 reason = (
-                    f"{name!r} is no application with connectors;"
-                    f" those that are: {listed(streams)}"
+                    f"{name!r} is no application with connectors; those that are: {listed(streams)}"
                 )
                 yield Problem(("args", "streams", place), reason)
+
+    def _wrong_connectors(
+        self, application: StreamsApplication, flows: Flows
+    ) -> Iterator[Problem]:
+        args = application.args
+        known = flows.connectors
+        yield from _unknown(args.connectors, known, "connector", "connectors")
+        here = [name for name in args.connectors or known if name in known]
+        _add(self.connector_homes, here, application.name)
+        for name in here:
+            for route in known[name].routes():
+                if route not in args.pipelines:
+                    reason = (
+                        f"connector {name!r} leads to pipeline {route!r}, which does not run here:"
+                        f" all its messages would be dropped"
+                    )
+                    yield Problem(("args", "pipelines"), reason)
 
     def _find_model(self, index: int, where: tuple[str | int, ...], name: str) -> None:
         if name not in self.models:

@@ -40,13 +40,7 @@ async def test_keeps_the_frame_and_its_results(tmp_path: Path) -> None:
     document = json.loads((tmp_path / f"{name}.json").read_text())
     assert document["source"] == "cam"
     assert document["results"] == {
-        "det": {
-            "boxes": [[1, 2, 3, 4]],
-            "scores": [None],
-            "classes": [0],
-            "track_ids": None,
-            "labels": ["person"],
-        },
+        "det": [{"label": "person", "score": None, "box": [1.0, 2.0, 3.0, 4.0]}],
         "top": [{"label": "a", "score": 0.5}],
     }
 
