@@ -126,9 +126,7 @@ class CrossCheck:
                 )
                 yield Problem(("args", "streams", place), reason)
 
-    def _wrong_connectors(
-        self, application: StreamsApplication, flows: Flows
-    ) -> Iterator[Problem]:
+    def _wrong_connectors(self, application: StreamsApplication, flows: Flows) -> Iterator[Problem]:
         args = application.args
         known = flows.connectors
         yield from _unknown(args.connectors, known, "connector", "connectors")
