@@ -98,12 +98,14 @@ def connectors_table(flows: Iterable[Flows], homes: Mapping[str, str]) -> Table:
 
 def _chain(graph: Graph) -> str:
     """The nodes in the order they run, those that run side by side in brackets."""
-    levels = [[_label(node) for node in level] for level in graph.levels]
+    levels = [[_label(node, graph) for node in level] for level in graph.levels]
     return " → ".join(f"[{', '.join(each)}]" if len(each) > 1 else each[0] for each in levels)
 
 
-def _label(node: GraphNode) -> str:
+def _label(node: GraphNode, graph: Graph) -> str:
     name = NODES.get(node.type).names[0]
+    if node.id in graph.pipeline.agents:
+        return f"{node.id}({name})"
     return f"infer({', '.join(_models_of(node))})" if name == "infer" else name
 
 
