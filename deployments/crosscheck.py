@@ -9,7 +9,7 @@ from app.pipeline.checks import Problem, listed
 from app.pipeline.graph import Graph
 from app.yaml_file import error_at
 from deployments.args import HostArgs
-from deployments.flows import Flows, models_of
+from deployments.flows import Flows, no_model, uses_of
 from deployments.serve_config import (
     Application,
     GatewayApplication,
@@ -81,24 +81,17 @@ class CrossCheck:
     def _find_models_of(
         self, graph: Graph, index: int, application: str, args: HostArgs, flows: Flows
     ) -> None:
-        name = graph.pipeline.id
-        for model in dict.fromkeys(models_of(graph)):
-            if model in (*args.inline, *args.remote):
+        for use in uses_of(graph):
+            if use.model in (*args.inline, *args.remote):
                 continue
-            if model not in self.models:
-                reason = f"pipeline {name!r} uses model {model!r}, which is in no repository"
-                self.missing.append(flows.error(name, reason))
+            if use.model not in self.models:
+                self.missing.append(flows.error(use, no_model(use)))
                 continue
-            self._note(
-                index,
-                [
-                    Problem(
-                        ("args",),
-                        f"pipeline {name!r} runs in {application!r} and uses model {model!r},"
-                        " which is neither under inline nor under remote",
-                    )
-                ],
+            reason = (
+                f"pipeline {use.pipeline!r} runs in {application!r} and uses model {use.model!r},"
+                " which is neither under inline nor under remote"
             )
+            self._note(index, [Problem(("args",), reason)])
 
     def _wrong_remotes(self, args: HostArgs) -> Iterator[Problem]:
         applications = [

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import deployments.catalogue  # noqa: F401 - fills the registries
 from app.config import PipelinesConfig, load_pipelines
@@ -44,9 +45,22 @@ class Flows:
                 waiting += [graph.pipeline.fallback] if graph.pipeline.fallback else []
         return list(found.values())
 
-    def error(self, pipeline: str, reason: str) -> ConfigurationError:
-        """An error about a pipeline, with its line."""
-        return error_at(self.path, _place(self.path, self.config, pipeline), reason)
+    def error(self, use: "Use", reason: str) -> ConfigurationError:
+        """An error about where a pipeline names a model, with its line."""
+        place = _place(self.path, self.config, use.pipeline)
+        return error_at(self.path, (*place, *use.location), reason)
+
+
+class Use(NamedTuple):
+    """A pipeline calls a model, or asks for its labels; `location` starts at the pipeline."""
+
+    pipeline: str
+    model: str
+    location: tuple[str | int, ...]
+
+
+def no_model(use: Use) -> str:
+    return f"pipeline {use.pipeline!r} uses model {use.model!r}, which is in no repository"
 
 
 def load_flows(path: Path) -> Flows:
@@ -70,10 +84,22 @@ def _place(path: Path, config: PipelinesConfig, pipeline: str) -> tuple[str | in
     return ("pipelines", [each.id for each in config.pipelines].index(pipeline))
 
 
-def models_of(graph: Graph) -> Iterator[str]:
-    """The models that a pipeline calls or asks for their labels."""
+def uses_of(graph: Graph) -> Iterator[Use]:
+    """Each model that a pipeline uses, where it is named first."""
+    pipeline = graph.pipeline
+    written = [node.id for node in pipeline.nodes]
+    seen: set[str] = set()
     for node in graph.nodes:
-        yield from _models_of(node)
+        model = getattr(node.config, "model", None)
+        if not isinstance(model, str) or model in seen:
+            continue
+        seen.add(model)
+        if node.id in written:
+            yield Use(pipeline.id, model, ("nodes", written.index(node.id), "params", "model"))
+        elif node.id in pipeline.agents:
+            yield Use(pipeline.id, model, ("agents", pipeline.agents.index(node.id)))
+        else:
+            yield Use(pipeline.id, model, ("model",))
 
 
 def pipelines_table(flows: Iterable[Flows], homes: Mapping[str, str]) -> Table:
@@ -106,10 +132,4 @@ def _label(node: GraphNode, graph: Graph) -> str:
     name = NODES.get(node.type).names[0]
     if node.id in graph.pipeline.agents:
         return f"{node.id}({name})"
-    return f"infer({', '.join(_models_of(node))})" if name == "infer" else name
-
-
-def _models_of(node: GraphNode) -> Iterator[str]:
-    model = getattr(node.config, "model", None)
-    if isinstance(model, str):
-        yield model
+    return f"infer({getattr(node.config, 'model', '')})" if name == "infer" else name

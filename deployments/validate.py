@@ -13,7 +13,14 @@ from app.report import Report, Table
 from app.yaml_file import error_at, keys_of
 from deployments.args import AppArgs, HostArgs, resolved
 from deployments.crosscheck import CrossCheck
-from deployments.flows import Flows, connectors_table, load_flows, models_of, pipelines_table
+from deployments.flows import (
+    Flows,
+    connectors_table,
+    load_flows,
+    no_model,
+    pipelines_table,
+    uses_of,
+)
 from deployments.serve_config import OtherApplication, ServeConfig, load_serve_config
 from models.config import FILE_NAME, ModelFile
 from models.repository import ModelRepository
@@ -59,10 +66,10 @@ def _validate_pipelines(path: Path) -> Report:
     flows = load_flows(path)
     known = ModelRepository(resolved(each) for each in AppArgs().repositories).names()
     missing = [
-        flows.error(name, f"pipeline {name!r} uses model {model!r}, which is in no repository")
-        for name, graph in flows.graphs.items()
-        for model in dict.fromkeys(models_of(graph))
-        if model not in known
+        flows.error(use, no_model(use))
+        for graph in flows.graphs.values()
+        for use in uses_of(graph)
+        if use.model not in known
     ]
     tables = (pipelines_table([flows], {}), connectors_table([flows], {}))
     return Report(flows.problems, tuple(missing), tuple(_without_homes(each) for each in tables))
