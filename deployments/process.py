@@ -13,6 +13,7 @@ from app.pipeline.graph import compile_all
 from app.pipeline.host import PipelineHost
 from app.pipeline.resources import Resources
 from app.pipeline.sinks import Sinks
+from app.telemetry.logging import configure_logging
 from app.types import JsonValue
 from deployments.args import HostArgs, resolved
 from deployments.handles import RemoteModelHandle
@@ -25,6 +26,7 @@ class Process:
     """The object graph of a process that hosts pipelines, built from its arguments alone."""
 
     def __init__(self, args: HostArgs) -> None:
+        configure_logging()
         self.config: PipelinesConfig = load_pipelines(resolved(args.pipelines_file))
         self.graphs = compile_all(self.config)
         repository = ModelRepository(resolved(path) for path in args.repositories)

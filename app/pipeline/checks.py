@@ -49,6 +49,9 @@ def file_problems(config: PipelinesConfig) -> Iterator[Problem]:
     for index in repeated(connectors):
         yield Problem(("connectors", index), f"two connectors are called {connectors[index]!r}")
     for index, connector in enumerate(config.connectors):
+        if not connector.routes():
+            reason = f"connector {connector.id!r} names no pipeline"
+            yield Problem(("connectors", index), reason)
         for route in connector.routes():
             if route not in pipelines:
                 reason = (

@@ -77,9 +77,10 @@ class Mosquitto:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def saves(self) -> int:
-        """How often the store was saved so far."""
-        return self.log().count("Saving in-memory database")
+    def saved_at(self) -> int:
+        """When the store was last saved completely: it is renamed into place. 0 for never."""
+        store = self._folder / "mosquitto.db"
+        return store.stat().st_mtime_ns if store.exists() else 0
 
     def log(self) -> str:
         return (self._folder / "mosquitto.log").read_text(errors="replace")

@@ -34,7 +34,7 @@ TWO_COLUMNS = np.stack(
 )
 
 
-@pytest.mark.parametrize("degrees", [-25, -8, 0, 8, 25])
+@pytest.mark.parametrize("degrees", [-70, -25, -8, 0, 8, 25, 60, 90])
 def test_rows_are_read_left_to_right_even_on_a_turned_page(degrees: float) -> None:
     shuffled = np.array([3, 0, 4, 2, 1])
     page = turned(TWO_COLUMNS, degrees)[shuffled]
