@@ -70,7 +70,7 @@ def status(
 
 
 @cli.command()
-def infer(  # noqa: PLR0917 - typer takes them from the command line by name
+def infer(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A pipeline or a model.")],
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What to send.")],

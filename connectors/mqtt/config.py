@@ -91,6 +91,9 @@ class MqttConfig(ConnectorConfig, BrokerConfig):
             raise ValueError("topics: the same filter is there twice")
         return self
 
+    def routes(self) -> tuple[str, ...]:
+        return tuple(route.pipeline for route in self.topics)
+
 
 class MqttActionConfig(ActionConfig, BrokerConfig):
     """Publishes each action as JSON.
