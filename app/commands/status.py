@@ -1,8 +1,9 @@
 """`manta status`: what the server holds and what became of its work, as tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +12,9 @@ from app.commands.server import Json, mapping
 from app.types import JsonValue
 
 GOOD = ("ready", "running", "finished")
+EXPLANATION = (
+    "Counts and means are since start; captured = processed + downgraded + dropped + in flight."
+)
 WAITING = ("loading", "connecting", "backing_off")
 
 
@@ -45,36 +49,44 @@ def view(status: Json, rates: Rates | None = None) -> RenderableType:
     processes = status.get("processes")
     known = [mapping(each) for each in processes] if isinstance(processes, list) else []
     return Group(
-        _models(known, rates),
-        Text(),
-        _pipelines(known, rates),
-        Text(),
-        _connectors(known, rates),
-        Text(
-            "Counts and means since start. captured = processed + downgraded + dropped + in "
-            "flight.",
-            style="dim",
-        ),
+        *_section(_models(known, rates), known, "models", "reason"),
+        *_section(_pipelines(known, rates), known, "pipelines", "reason", "last_error"),
+        *_section(_connectors(known, rates), known, "connectors", "last_error"),
+        Text(EXPLANATION, style="dim"),
     )
+
+
+def _section(
+    table: Table, processes: Sequence[Json], section: str, *fields: str
+) -> Iterator[RenderableType]:
+    """The table, and below it what its entries say of themselves: texts are too long for a cell."""
+    if not table.row_count:
+        yield Text.assemble((str(table.title), "bold"), "  none\n")
+        return
+    yield table
+    for _, name, entry in _entries(processes, section):
+        for field_name in fields:
+            if text := _text(entry, field_name):
+                what = field_name.replace("_", " ")
+                yield Text.assemble((f"{name} ", "bold"), (f"{what}: ", "dim"), text)
+    yield Text()
 
 
 def _models(processes: Sequence[Json], rates: Rates | None) -> Table:
     table = _table("Models", "model", "state", "application", "replica")
     _numbers(table, "ok", "failed", "shed", "expired", *(["ok/s"] if rates else []))
     _numbers(table, "rows/run", "queue ms", "run ms")
-    table.add_column("reason", overflow="fold")
     for process, name, entry in _entries(processes, "models"):
         ran = _count(entry, "succeeded") + _count(entry, "failed")
         table.add_row(
             name,
-            *_state(entry),
+            _state(entry),
             *_place(process),
             *(_whole(entry, key) for key in ("succeeded", "failed", "shed", "expired")),
             *_rate(rates, process, name, entry, "succeeded"),
             _mean(_count(entry, "rows"), _count(entry, "runs")),
             _mean(1000 * _count(entry, "queue_seconds"), ran),
             _mean(1000 * _count(entry, "run_seconds"), _count(entry, "runs")),
-            _text(entry, "reason"),
         )
     return table
 
@@ -83,43 +95,38 @@ def _pipelines(processes: Sequence[Json], rates: Rates | None) -> Table:
     table = _table("Pipelines", "pipeline", "state", "application", "replica")
     _numbers(table, "processed", "downgraded", "dropped", "failed")
     _numbers(table, *(["processed/s"] if rates else []), "mean ms")
-    table.add_column("reason or last error", overflow="fold")
     for process, name, entry in _entries(processes, "pipelines"):
         outcomes = ("processed", "downgraded", "dropped")
         table.add_row(
             name,
-            *_state(entry),
+            _state(entry),
             *_place(process),
             *(_whole(entry, key) for key in (*outcomes, "failed")),
             *_rate(rates, process, name, entry, "processed"),
             _mean(1000 * _count(entry, "seconds"), sum(_count(entry, key) for key in outcomes)),
-            _text(entry, "reason") or _text(entry, "last_error"),
         )
     return table
 
 
 def _connectors(processes: Sequence[Json], rates: Rates | None) -> Table:
-    table = _table("Connectors", "connector", "state", "application", "source")
-    _numbers(table, "captured", "processed", "downgraded")
-    table.add_column("dropped", overflow="fold", justify="right")
-    _numbers(table, "in flight", *(["captured/s"] if rates else []), "reconnects")
-    table.add_column("last error", overflow="fold")
+    """A row for each connector, all its sources together, and one for each of these."""
+    table = _table("Connectors", "connector and its sources", "state")
+    _numbers(table, "captured", "processed", "downgraded", "dropped", "in flight")
+    _numbers(table, *(["captured/s"] if rates else []))
+    table.add_column("dropped for", overflow="fold", min_width=11)
     for process, name, entry in _entries(processes, "connectors"):
-        sources = mapping(mapping(entry.get("counts")).get("sources"))
-        for index, (source, value) in enumerate(sources.items() or [("-", {})]):
-            counts = mapping(value)
-            first = index == 0
+        counts = mapping(entry.get("counts"))
+        rows = {"": mapping(counts.get("total")), **_objects(counts.get("sources"))}
+        for source, tally in rows.items():
+            place = Text.assemble(name, (f" in {_text(process, 'application')}", "dim"))
             table.add_row(
-                name if first else "",
-                *(_state(entry) if first else [Text()]),
-                _text(process, "application") if first else "",
-                source,
-                *(_whole(counts, key) for key in ("captured", "processed", "downgraded")),
-                _reasons(mapping(counts.get("dropped"))),
-                _whole(counts, "in_flight"),
-                *_rate(rates, process, f"{name}/{source}", counts, "captured"),
-                _whole(entry, "reconnects") if first else "",
-                _text(entry, "last_error") if first else "",
+                Text(f"  {source}", style="dim") if source else place,
+                "" if source else _state(entry),
+                *(_whole(tally, key) for key in ("captured", "processed", "downgraded")),
+                f"{sum(_dropped(tally).values()):,}",
+                _whole(tally, "in_flight"),
+                *_rate(rates, process, f"{name}/{source}", tally, "captured"),
+                ", ".join(f"{reason} {count:,}" for reason, count in _dropped(tally).items()),
             )
     return table
 
@@ -135,21 +142,29 @@ def _entries(processes: Sequence[Json], section: str) -> Iterator[tuple[Json, st
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     return table
 
 
 def _numbers(table: Table, *columns: str) -> None:
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
 
 
-def _state(entry: Json) -> list[Text]:
+def _state(entry: Json) -> Text:
     state = _text(entry, "state")
     style = "green" if state in GOOD else "yellow" if state in WAITING else "red"
-    return [Text(state, style=style)]
+    return Text(state, style=style)
 
 
 def _place(process: Json) -> tuple[str, str]:
@@ -162,12 +177,14 @@ def _rate(rates: Rates | None, process: Json, name: str, entry: Json, key: str) 
     return [rates.of((*_place(process), name, key), _count(entry, key))]
 
 
-def _reasons(dropped: Mapping[str, JsonValue]) -> str:
-    """The sum, and how it comes about: "7 (late 5, queue_full 2)"."""
-    if not dropped:
-        return "0"
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items()))
-    return f"{sum(_count(dropped, reason) for reason in dropped):,.0f} ({reasons})"
+def _objects(value: JsonValue) -> dict[str, Json]:
+    return {name: mapping(entry) for name, entry in sorted(mapping(value).items())}
+
+
+def _dropped(tally: Json) -> dict[str, int]:
+    """How many, by reason."""
+    reasons = sorted(mapping(tally.get("dropped")).items())
+    return {reason: count for reason, count in reasons if isinstance(count, int)}
 
 
 def _count(entry: Json, key: str) -> float:
