@@ -14,10 +14,8 @@ from app.config import PipelineConfig, PipelinesConfig
 from app.connector_config import ConnectorConfig
 from app.errors import ConfigurationError
 from app.interfaces import Node, NodeContext
-from app.pipeline.checks import file_problems, graph_problems
+from app.pipeline.checks import EMIT, file_problems, graph_problems
 from app.registry import NODES, SOURCES
-
-EMIT = "emit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Graph:
 
 def compile_graph(pipeline: PipelineConfig, config: PipelinesConfig) -> Graph:
     """Raises ConfigurationError with one line for each problem of this pipeline."""
-    problems = list(graph_problems(pipeline, config))
+    problems = [problem.reason for problem in graph_problems(pipeline, config)]
     if problems:
         raise ConfigurationError("; ".join(problems), field=f"pipeline {pipeline.id!r}")
     sources = [node for node in pipeline.nodes if node.type in SOURCES]
@@ -152,7 +150,7 @@ def compile_all(config: PipelinesConfig) -> dict[str, Graph]:
     Raises ConfigurationError with one line for each problem of the whole file.
     """
     graphs: dict[str, Graph] = {}
-    problems = list(file_problems(config))
+    problems = [problem.reason for problem in file_problems(config)]
     for pipeline in config.pipelines:
         try:
             graphs[pipeline.id] = compile_graph(pipeline, config)
