@@ -1,4 +1,4 @@
-"""The guard of tests/unit/conftest.py, since a guard that lets everything through looks the same."""
+"""The guard of tests/unit/conftest.py: one that lets everything through would look the same."""
 
 import asyncio
 import socket
