@@ -26,7 +26,7 @@ class ConnectorConfig(ComponentConfig):
 
     def routes(self) -> tuple[str, ...]:
         """The pipelines that this connector's messages go to."""
-        return ()
+        raise NotImplementedError(f"connector type {self.type!r} does not say where it leads")
 
 
 class ActionConfig(ComponentConfig):

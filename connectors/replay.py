@@ -34,6 +34,9 @@ class ReplayConfig(ConnectorConfig):
     loop: bool = False
     on_full: OnFull = "block"
 
+    def routes(self) -> tuple[str, ...]:
+        return (self.pipeline,) if self.pipeline else ()
+
 
 class _Entry(NamedTuple):
     """What comes next: when, in seconds since the start of this round, and its place in it."""

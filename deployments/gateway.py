@@ -21,7 +21,7 @@ class GatewayReplica:
     """Serves its inline models and pipelines, and speaks for the other processes."""
 
     async def __init__(self, args: GatewayArgs) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._process = Process(args, args.pipelines)
+        self._process = Process(args)
         self._dataplane = DataPlane(self._process.models)
         self._others = [
             *(RemoteProcesses(name, MODEL_DEPLOYMENT) for name in args.remote),

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
 from app.api.rest import build_model_app
+from app.telemetry.logging import configure_logging
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import ModelArgs, deploy, resolved
@@ -22,6 +23,7 @@ class ModelReplica:
     and says why, instead of being restarted in a loop."""
 
     async def __init__(self, args: ModelArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        configure_logging()
         repository = ModelRepository(resolved(path) for path in args.repositories)
         self._service = LocalModelService(repository, args.model)
         self._dataplane = DataPlane({args.model: self._service})

@@ -35,14 +35,14 @@ class HostArgs(AppArgs):
     """
 
     pipelines_file: Path = Path("config/pipelines.yaml")
+    pipelines: tuple[str, ...] = ()
     inline: tuple[str, ...] = ()
     remote: tuple[str, ...] = ()
 
 
 class GatewayArgs(HostArgs):
-    """`pipelines` may be called over HTTP; `streams` are the applications that host connectors."""
+    """Its pipelines answer over HTTP; `streams` are the applications that host connectors."""
 
-    pipelines: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
 
 

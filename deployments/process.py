@@ -1,17 +1,19 @@
 """What runs in one process: its models, its pipelines, its sinks. The composition root."""
 
 from collections.abc import Collection, Mapping
+from random import random
 
 import deployments.catalogue  # noqa: F401 - fills the registries
 from app.clock import SystemClock
 from app.config import PipelinesConfig, load_pipelines
 from app.connector_config import ConnectorConfig
 from app.errors import ConfigurationError, ModelNotFound
-from app.interfaces import ModelHandle, Sink
+from app.interfaces import ModelHandle
 from app.pipeline.graph import compile_all
 from app.pipeline.host import PipelineHost
 from app.pipeline.resources import Resources
-from app.registry import SINKS
+from app.pipeline.sinks import Sinks
+from app.telemetry.logging import configure_logging
 from app.types import JsonValue
 from deployments.handles import RemoteModelHandle
 from deployments.options import HostArgs, resolved
@@ -23,8 +25,8 @@ from models.service import LocalModelService
 class Process:
     """The object graph of a process that hosts pipelines, built from its arguments alone."""
 
-    def __init__(self, args: HostArgs, pipelines: Collection[str] | None = None) -> None:
-        """`pipelines` None means all of the file."""
+    def __init__(self, args: HostArgs) -> None:
+        configure_logging()
         self.config: PipelinesConfig = load_pipelines(resolved(args.pipelines_file))
         self.graphs = compile_all(self.config)
         repository = ModelRepository(resolved(path) for path in args.repositories)
@@ -37,24 +39,20 @@ class Process:
             },
             **self.services,
         }
-        self._sinks: dict[str, Sink] = {}
         self.clock = SystemClock()
-        resources = Resources(model=self._model, sink=self._sink, clock=self.clock)
-        wanted = list(self.graphs) if pipelines is None else pipelines
-        self.host = PipelineHost(self.graphs, wanted, resources)
+        self._sinks = Sinks(self.config.actions, self.config.connectors, self.clock, random)
+        resources = Resources(model=self._model, sink=self._sinks.get, clock=self.clock)
+        self.host = PipelineHost(self.graphs, args.pipelines, resources)
 
     async def open(self) -> None:
         """Load the models that live here, then open what uses them."""
         for service in self.services.values():
             await service.load()
-        for sink in self._sinks.values():
-            await sink.connect()
         await self.host.open()
 
     async def close(self) -> None:
         await self.host.close()
-        for sink in self._sinks.values():
-            await sink.close()
+        await self._sinks.close()
         for service in self.services.values():
             await service.close()
 
@@ -86,13 +84,3 @@ class Process:
             known = ", ".join(sorted(self.models)) or "none"
             raise ModelNotFound(f"model {name!r} is not served here; served are: {known}")
         return handle
-
-    def _sink(self, name: str) -> Sink:
-        """One sink for each action of the file, shared by all that dispatch to it."""
-        if name not in self._sinks:
-            config = self.config.actions.get(name)
-            if config is None:
-                raise ConfigurationError(f"no action is called {name!r}")
-            by_id = {connector.id: connector for connector in self.config.connectors}
-            self._sinks[name] = SINKS.get(config.type).factory(config, by_id)
-        return self._sinks[name]

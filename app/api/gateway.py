@@ -14,15 +14,15 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.api.codec import decode_json
 from app.api.dataplane import DataPlane
-from app.api.http import RequestId, json_response, on_error, read_body
+from app.api.http import json_response, on_error, read_body
 from app.api.infer import InferEndpoint
 from app.api.openapi import document
 from app.api.rest import model_routes
-from app.api.results import to_json
 from app.errors import InvalidInput, MantaError, UnsupportedMedia
 from app.imaging.picture import annotated_jpeg
 from app.pipeline.host import PipelineHost
 from app.pipeline.outcome import Outcome
+from app.result_json import result_json
 from app.telemetry.metrics import render_metrics
 from app.types import JsonValue, Message
 
@@ -46,7 +46,7 @@ def build_gateway_app(
     _add_pipeline_routes(api, pipelines, timeout_s)
     _add_status_routes(api, statuses)
     document(api)
-    return RequestId(InferEndpoint(api, dataplane, timeout_s))
+    return InferEndpoint(api, dataplane, timeout_s)
 
 
 def _add_server_routes(api: FastAPI, dataplane: DataPlane) -> None:
@@ -86,7 +86,9 @@ def _add_pipeline_routes(api: FastAPI, pipelines: PipelineHost, timeout_s: float
         if request.query_params.get("annotate", "0") not in ("0", "false"):
             picture = await run_in_threadpool(annotated_jpeg, message.content, result)
             return Response(picture, media_type="image/jpeg")
-        return json_response({"id": message.id, "pipeline": pipeline.id, "result": to_json(result)})
+        return json_response(
+            {"id": message.id, "pipeline": pipeline.id, "result": result_json(result)}
+        )
 
     async def listed(_: Request) -> Response:
         return json_response({"pipelines": pipelines.status()})

@@ -1,15 +1,12 @@
-"""What every HTTP route shares: request ids, body limits, errors."""
+"""What every HTTP route shares: body limits, answers, errors."""
 
 import logging
-import re
-import uuid
 from collections.abc import Mapping
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.status import retry_headers, status_of, text_of
 from app.errors import TooLarge
@@ -18,29 +15,6 @@ from app.types import JsonValue
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 64 * 1024 * 1024
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-
-
-class RequestId:
-    """ASGI wrapper: the caller's `x-request-id`, or a new one, comes back with the answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-        scope["request_id"] = request_id.decode()
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
 
 
 async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
@@ -72,7 +46,7 @@ async def on_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return _error_response(request, error.status_code, str(error.detail), error.headers)
     status = status_of(error).http
-    log_failure(status, request_id_of(request.scope), error)
+    log_failure(status, error)
     return _error_response(request, status, text_of(error), retry_headers(status))
 
 
@@ -81,15 +55,13 @@ def error_body(error: Exception) -> bytes:
     return orjson.dumps({"error": text_of(error)})
 
 
-def log_failure(status: int, request_id: str, error: Exception) -> None:
-    """A trace for what is our own fault; the caller's faults are the caller's to read."""
+def log_failure(status: int, error: Exception) -> None:
+    """A trace for what is our own fault; the caller's faults are the caller's to read.
+
+    Serve adds the request's id to the log line, and to the answer.
+    """
     if status == 500:
-        logger.error("request %s failed", request_id, exc_info=error)
-
-
-def request_id_of(scope: Scope) -> str:
-    request_id: str = scope.get("request_id", "")
-    return request_id
+        logger.error("a request failed", exc_info=error)
 
 
 def _error_response(

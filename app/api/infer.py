@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.codec import decode_request, encode_response
 from app.api.dataplane import DataPlane
-from app.api.http import MAX_BODY, error_body, log_failure, request_id_of
+from app.api.http import MAX_BODY, error_body, log_failure
 from app.api.status import retry_headers, status_of
 from app.errors import TooLarge
 
@@ -53,7 +53,7 @@ class InferEndpoint:
             status = status_of(error).http
             answer = error_body(error)
             extra = retry_headers(status)
-            log_failure(status, request_id_of(scope), error)
+            log_failure(status, error)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer)),

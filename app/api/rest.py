@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.codec import encode_metadata
 from app.api.dataplane import DataPlane
-from app.api.http import RequestId, json_response, on_error
+from app.api.http import json_response, on_error
 from app.api.infer import InferEndpoint
 from app.errors import MantaError
 
@@ -56,7 +56,7 @@ def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
         scope["root_path"] = ""
         await app(scope, receive, send)
 
-    return RequestId(InferEndpoint(from_the_root, dataplane, timeout_s))
+    return InferEndpoint(from_the_root, dataplane, timeout_s)
 
 
 def _names(request: Request) -> tuple[str, str | None]:

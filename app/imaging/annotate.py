@@ -68,7 +68,7 @@ def _draw_detections(canvas: Image, detections: Detections) -> None:
         label = f"{name} {score:.2f}" if track is None else f"#{track} {name} {score:.2f}"
         color = color_of(class_id if track is None else track)
         left, top, right, bottom = box
-        cv2.rectangle(canvas, (left, top), (right, bottom), color, _thickness(canvas), cv2.LINE_AA)
+        cv2.rectangle(canvas, (left, top), (right, bottom), color, _thickness(canvas))
         _draw_label(canvas, label, (left, top), color)
 
 

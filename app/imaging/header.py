@@ -102,6 +102,7 @@ def _read_png(data: bytes) -> ImageHeader:
     position = len(_PNG_SIGNATURE)
     while _take(data, position + 4, 4, "png") != b"IEND":
         position += 12 + _big(data, position, 4, "png")
+    _take(data, position, 12, "png")
     return header
 
 

@@ -59,14 +59,12 @@ def start_reading(rectangle: Floats) -> Floats:
 def reading_order(polygons: Floats) -> npt.NDArray[np.intp]:
     """Indices row by row from the top, left to right within a row.
 
-    Rows are found after turning the page upright by the median slope of its lines, so a page
-    photographed at an angle is read as well as a straight one.
+    Rows are found after turning the page upright by the median direction of its lines, so a page
+    photographed at an angle is read as well as a straight one, and columns of text that runs
+    downwards are read from the right.
     """
     directions = polygons[:, 1] - polygons[:, 0]
-    level = np.abs(directions[:, 0]) > np.abs(directions[:, 1])
-    angle = 0.0
-    if level.any():
-        angle = float(np.median(np.arctan2(directions[level, 1], directions[level, 0])))
+    angle = float(np.median(np.arctan2(directions[:, 1], directions[:, 0]))) if len(polygons) else 0
     x, y = polygons.mean(axis=1).T
     along = x * np.cos(angle) + y * np.sin(angle)
     down = y * np.cos(angle) - x * np.sin(angle)

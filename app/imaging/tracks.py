@@ -19,8 +19,8 @@ _Doubles = npt.NDArray[np.float64]
 # All in shares of the box's own size: how far a detector's corner jitters, how fast a new track
 # may move at first (per second), and how strongly it may accelerate (per second squared).
 _MEASUREMENT = 0.05**2
-_FIRST_SPEED = 2.0**2
-_ACCELERATION = 2.0**2
+_FIRST_SPEED = 5.0**2
+_ACCELERATION = 10.0**2
 
 
 class Tracks:

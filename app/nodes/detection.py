@@ -55,13 +55,16 @@ def _node(decoder: Decoder | None) -> Callable[[DetectionConfig, object], Detect
         transform = require_transform(tensors)
         output = pick_output(tensors.arrays, config.output)
         decode = decoder or decoder_for(output)
-        candidates = _best(decode(output, transform.model_size, config.thresh), config)
-        boxes = to_original(candidates.boxes, transform)
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        candidates = decode(output, transform.model_size, config.thresh)
+        # Whatever lies wholly in the padding goes first, so that it takes nobody's place.
+        mapped = to_original(candidates.boxes, transform)
+        visible = np.flatnonzero((mapped[:, 2:] > mapped[:, :2]).all(axis=1))
+        candidates = candidates.take(visible)
+        best = _best(candidates, config)
         return Detections(
-            boxes=boxes[inside],
-            scores=candidates.scores[inside],
-            classes=candidates.classes[inside],
+            boxes=to_original(best.boxes, transform),
+            scores=best.scores,
+            classes=best.classes,
             labels=config.labels,
         )
 

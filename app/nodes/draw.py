@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 from pydantic import Field
 
-from app.errors import InvalidInput
+from app.errors import ConfigurationError, InvalidInput
 from app.imaging.annotate import annotate
 from app.imaging.codec import DEFAULT_MAX_PIXELS, decode_image
 from app.imaging.values import Image
@@ -25,9 +25,12 @@ class Draw:
 
     Inputs are one or more results and at most one picture, in any order. Without one among them
     the message's content is the picture, so that a chain which ends in a decoder can be drawn.
+    Raises ConfigurationError when built without inputs.
     """
 
     def __init__(self, config: DrawConfig, context: NodeContext) -> None:
+        if not context.inputs:
+            raise ConfigurationError(f"node {context.id!r} needs a result to draw as its input")
         self._config = config
         self._context = context
 
@@ -35,7 +38,7 @@ class Draw:
         """Nothing to open."""
 
     async def process(self, message: Message) -> Message | None:
-        values = self._context.values(message) if self._context.inputs else ()
+        values = self._context.values(message)
         pictures = [value for value in values if isinstance(value, np.ndarray)]
         results = [value for value in values if not isinstance(value, np.ndarray)]
         if len(pictures) > 1 or not results:

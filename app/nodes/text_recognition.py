@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from app.errors import InferenceFailed, InvalidInput
+from app.errors import ConfigurationError, InferenceFailed, InvalidInput
 from app.imaging.codec import decode_image
 from app.imaging.tensor import Normalisation, write_planes
 from app.imaging.text import (
@@ -115,12 +115,13 @@ def _rectify(image: Image, polygon: Floats) -> Image:
 
 
 class TextLinesConfig(ComponentConfig):
-    """`model` is the recogniser, whose labels are the characters.
+    """`model` and `version` are those of the `infer` node; the model's labels are the characters.
 
     Lines whose mean probability per character is under `min_score` are dropped.
     """
 
     model: str
+    version: str | None = None
     min_score: float = Field(0.5, ge=0, le=1)
     output: str = ""
 
@@ -128,10 +129,15 @@ class TextLinesConfig(ComponentConfig):
 class TextLines:
     """Reads the recogniser's answers; inputs are those answers, then the polygons.
 
-    Gives list[TextLine] in the order of the polygons.
+    Gives list[TextLine] in the order of the polygons. Raises ConfigurationError when built with
+    other than two inputs.
     """
 
     def __init__(self, config: TextLinesConfig, context: NodeContext) -> None:
+        if len(context.inputs) != 2:
+            raise ConfigurationError(
+                f"node {context.id!r} needs two inputs: the recogniser's answers, then the polygons"
+            )
         self._config = config
         self._context = context
         self._characters: tuple[str, ...] = ()
@@ -167,7 +173,7 @@ class TextLines:
 
     async def _alphabet(self, size: int) -> tuple[str, ...]:
         """The recogniser's labels, to which the blank and the space may have to be added."""
-        metadata = await self._context.model(self._config.model).metadata()
+        metadata = await self._context.model(self._config.model).metadata(self._config.version)
         labels = metadata.labels
         characters = labels.get(self._config.output) or next(iter(labels.values()), ())
         # PP-OCR's own lists leave out the blank before and the space after the characters.

@@ -38,6 +38,8 @@ def file_problems(config: PipelinesConfig) -> Iterator[str]:
         if count > 1:
             yield f"two connectors are called {name!r}"
     for connector in config.connectors:
+        if not connector.routes():
+            yield f"connector {connector.id!r} names no pipeline"
         for route in connector.routes():
             if route not in pipelines:
                 yield (

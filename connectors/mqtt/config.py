@@ -84,12 +84,18 @@ class MqttConfig(ConnectorConfig, BrokerConfig):
     status_topic: TopicName | None = None
     on_full: OnFull = "block"
 
+    def routes(self) -> tuple[str, ...]:
+        return tuple(route.pipeline for route in self.topics)
+
     @model_validator(mode="after")
     def _filters_differ(self) -> Self:
         filters = [route.filter for route in self.topics]
         if len(set(filters)) != len(filters):
             raise ValueError("topics: the same filter is there twice")
         return self
+
+    def routes(self) -> tuple[str, ...]:
+        return tuple(route.pipeline for route in self.topics)
 
 
 class MqttActionConfig(ActionConfig, BrokerConfig):

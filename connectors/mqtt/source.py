@@ -15,6 +15,7 @@ from app.types import Message
 from connectors.mqtt.client import HANDSHAKE_S, MqttConnection
 from connectors.mqtt.config import MqttConfig, TopicRoute
 
+MAX_ID_LENGTH = 256
 SHORT_SESSION_S = 15.0
 TAKE_OVER_PAUSE_S = 10.0
 ONLINE = b'{"status":"online"}'
@@ -153,13 +154,17 @@ def message_id(delivered: MQTTMessage, topic: str, content: object) -> str:
     if isinstance(content, dict):
         given = content.get("id")
         if isinstance(given, str | int) and not isinstance(given, bool):
-            return f"{topic}#{given}"[:256]
+            own = f"{topic}#{given}"
+            return own if len(own) <= MAX_ID_LENGTH else _digest(own.encode())
     if delivered.qos == 0 and not delivered.retain:
         return uuid.uuid4().hex
     number = 0 if delivered.retain else delivered.mid
-    hashed = hashlib.blake2b(delivered.payload, digest_size=16, key=topic.encode()[:64])
-    hashed.update(number.to_bytes(2, "big"))
-    return hashed.hexdigest()
+    head = f"{number} {len(topic)} {topic}"
+    return _digest(head.encode() + delivered.payload)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _topic(delivered: MQTTMessage) -> str:

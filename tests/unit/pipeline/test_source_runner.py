@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 import logging
+import random
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -39,7 +40,6 @@ def runner_of(
     on_full: OnFull = "drop_oldest",
     concurrency: int = 1,
     random: Callable[[], float] = lambda: 1.0,
-    budgets: Mapping[str, float] | None = None,
 ) -> SourceRunner:
     return SourceRunner(
         "test",
@@ -50,7 +50,6 @@ def runner_of(
         on_full=on_full,
         max_concurrency=concurrency,
         random=random,
-        budgets=budgets,
     )
 
 
@@ -195,29 +194,16 @@ def test_late_messages_are_dropped_before_any_work() -> None:
     run_virtual(scenario())
 
 
-def test_a_pipelines_budget_becomes_the_deadline() -> None:
+def test_fault_094_undecodable_messages_reach_the_pipeline_which_drops_them() -> None:
     async def scenario() -> None:
-        runner = runner_of(scripted(message(0), message(1)), slow(2.0), budgets={"": 1.0})
-        await runner.run()
-        assert total(runner)["processed"] == 1
-        assert total(runner)["dropped"] == {"late": 1}
-
-    run_virtual(scenario())
-
-
-def test_fault_094_undecodable_messages_are_counted_and_handed_to_the_dead_letters() -> None:
-    async def scenario() -> None:
-        letters: list[Message] = []
-
-        async def dead_letter(message: Message) -> None:
-            letters.append(message)
+        async def process(message: Message) -> Outcome:
+            if message.error is not None:
+                return Outcome("dropped", "invalid", message)
+            return Outcome("processed", None, message)
 
         source = scripted(message(0, undecodable=True), message(1))
-        runner = SourceRunner(
-            "test", source, processed, clock=virtual_loop(), dead_letter=dead_letter
-        )
+        runner = runner_of(source, process)
         await runner.run()
-        assert [letter.id for letter in letters] == ["0"]
         assert total(runner)["dropped"] == {"invalid": 1}
         assert total(runner)["processed"] == 1
         assert source.acks == {"0": True, "1": True}
@@ -380,3 +366,32 @@ def test_default_queue_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_queue_depth() == 512
     monkeypatch.setenv("VU_PIPELINE_QUEUE_SIZE", "7")
     assert default_queue_depth() == 7
+
+
+def test_fault_096_many_clients_come_back_spread_out_and_soon() -> None:
+    async def scenario() -> None:
+        loop = virtual_loop()
+        down_until = loop.monotonic() + 60.0
+
+        class Client(ScriptedSource):
+            async def connect(self) -> None:
+                await super().connect()
+                if self.clock.monotonic() < down_until:
+                    self.connected = False
+                    raise NotConnected("refused")
+
+        chance = random.Random(96)
+        clients = [Client(loop, [], ends=False) for _ in range(200)]
+        runners = [runner_of(client, random=chance.random) for client in clients]
+        tasks = [asyncio.create_task(runner.run()) for runner in runners]
+        await asyncio.sleep(60.0 + 30.0)
+        assert all(runner.status().state == "running" for runner in runners)
+        back = sorted(client.connect_times[-1] - down_until for client in clients)
+        assert back[-1] - back[0] >= 5.0
+        busiest = max(sum(at <= other < at + 1.0 for other in back) for at in back)
+        assert busiest < 60
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    run_virtual(scenario())

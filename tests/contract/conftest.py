@@ -1,0 +1,3 @@
+from tests.integration.conftest import mosquitto
+
+__all__ = ["mosquitto"]
