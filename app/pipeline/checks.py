@@ -1,19 +1,26 @@
 """What can be wrong with pipelines beyond the shape of their fields: names that name nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+
+from pydantic import ValidationError
 
 from app.config import PipelineConfig, PipelinesConfig
 from app.registry import NODES, SOURCES
+from app.validation import reason_of
+
+EMIT = "emit"
+"""Id and type of the node that carries out what a pipeline's agents decide."""
 
 
 def graph_problems(pipeline: PipelineConfig, config: PipelinesConfig) -> Iterator[str]:
     """One line for each thing that is wrong with one pipeline."""
     yield from _wrong_types(pipeline)
     yield from _wrong_edges(pipeline)
-    written = [node.id for node in pipeline.nodes]
-    for name, count in Counter([*written, *pipeline.agents]).items():
+    written = [node.id for node in pipeline.nodes] or list(short_form_types(pipeline))
+    added = [*pipeline.agents, EMIT] if pipeline.agents else []
+    for name, count in Counter([*written, *added]).items():
         if count > 1:
             yield f"two nodes are called {name!r}"
     if pipeline.output is not None and pipeline.output not in written:
@@ -46,6 +53,7 @@ def file_problems(config: PipelinesConfig) -> Iterator[str]:
                     f"connector {connector.id!r} leads to no pipeline {route!r};"
                     f" known are: {listed(pipelines)}"
                 )
+    yield from _fallback_cycles(config)
     for name, agent in config.agents.items():
         dispatcher = getattr(agent, "dispatcher", None)
         if dispatcher is not None and dispatcher not in config.actions:
@@ -55,17 +63,54 @@ def file_problems(config: PipelinesConfig) -> Iterator[str]:
             )
 
 
+def short_form_types(pipeline: PipelineConfig) -> Mapping[str, str]:
+    """The nodes of the short form, node id -> type, in the order in which they run."""
+    types = {
+        "preprocess": pipeline.preprocess,
+        "model": pipeline.model and "infer",
+        "postprocess": pipeline.postprocess,
+    }
+    return {name: type_name for name, type_name in types.items() if type_name}
+
+
+def short_form_params(pipeline: PipelineConfig, node: str, type_name: str) -> dict[str, object]:
+    """A postprocess that reads a model's labels is told which model it follows."""
+    takes_model = node == "postprocess" and "model" in NODES.get(type_name).config.model_fields
+    return {"model": pipeline.model} if node == "model" or (takes_model and pipeline.model) else {}
+
+
 def _wrong_types(pipeline: PipelineConfig) -> Iterator[str]:
-    for field in ("preprocess", "postprocess"):
-        type_name = getattr(pipeline, field)
-        if type_name is not None and type_name not in NODES:
+    """Of the short form: the file's schema checks the nodes of a graph."""
+    for node, type_name in short_form_types(pipeline).items():
+        if type_name not in NODES:
             known = listed(registration.names[0] for registration in NODES)
-            yield f"{field}: unknown node type {type_name!r}; known are: {known}"
+            yield f"{node}: unknown node type {type_name!r}; known are: {known}"
+            continue
+        config = NODES.get(type_name).config
+        try:
+            config.model_validate(short_form_params(pipeline, node, type_name))
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                where = ".".join(map(str, (node, type_name, *detail["loc"])))
+                yield f"{where}: {reason_of(detail, config)}; write it as a graph to say so"
+
+
+def _fallback_cycles(config: PipelinesConfig) -> Iterator[str]:
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for pipeline in config.pipelines:
+        if pipeline.fallback is not None:
+            order.add(pipeline.fallback, pipeline.id)
+    try:
+        order.prepare()
+    except CycleError as error:
+        yield f"the pipelines {' -> '.join(error.args[1])} are one another's fallback"
 
 
 def _wrong_edges(pipeline: PipelineConfig) -> Iterator[str]:
     types = {node.id: node.type for node in pipeline.nodes}
-    for edge in pipeline.edges:
+    for edge, count in Counter(pipeline.edges).items():
+        if count > 1:
+            yield f"the edge {edge.source} -> {edge.to} is there twice"
         for end in (edge.source, edge.to):
             if end not in types:
                 yield f"the edge {edge.source} -> {edge.to} names no node {end!r}"
@@ -77,7 +122,7 @@ def _wrong_edges(pipeline: PipelineConfig) -> Iterator[str]:
     try:
         order.prepare()
     except CycleError as error:
-        yield f"the nodes {' -> '.join(reversed(error.args[1]))} form a cycle"
+        yield f"the nodes {' -> '.join(error.args[1])} form a cycle"
     if types and all(type_name in SOURCES for type_name in types.values()):
         yield "has sources but no node to read from them"
 
