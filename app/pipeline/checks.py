@@ -98,7 +98,7 @@ def _wrong_types(pipeline: PipelineConfig) -> Iterator[str]:
 def _fallback_cycles(config: PipelinesConfig) -> Iterator[str]:
     order: TopologicalSorter[str] = TopologicalSorter()
     for pipeline in config.pipelines:
-        if pipeline.fallback is not None:
+        if pipeline.fallback not in (None, pipeline.id):
             order.add(pipeline.fallback, pipeline.id)
     try:
         order.prepare()
