@@ -162,7 +162,7 @@ def test_metadata_in_the_words_of_the_protocol() -> None:
         "platform": "test",
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
         "outputs": [],
-        "parameters": {"max_batch_size": 4},
+        "parameters": {"max_batch_size": 4, "labels": {}},
     }
 
 
