@@ -154,7 +154,7 @@ def test_the_sample_picture_is_read(product: Product) -> None:
 
 
 def test_a_page_of_a_book_is_read(product: Product) -> None:
-    page = skimage_data.page()
+    page = skimage_data.page()  # type: ignore[no-untyped-call]  # it has no types
     _, png = cv2.imencode(".png", page)
     text = " ".join(read_text(product, png.tobytes()))
     for words in ("Region-based segmentation", "markers of the coins and the", "histogram"):
