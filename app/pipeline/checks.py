@@ -1,15 +1,18 @@
 """What can be wrong with pipelines beyond the shape of their fields: names that name nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from app.config import PipelineConfig, PipelinesConfig
 from app.registry import NODES, SOURCES
+from app.validation import reason_of
 
 EMIT = "emit"
-"""The id of the node that is added to carry out what the agents of a pipeline decide."""
+"""Id and type of the node that carries out what a pipeline's agents decide."""
 
 
 class Problem(NamedTuple):
@@ -24,7 +27,7 @@ def graph_problems(pipeline: PipelineConfig, config: PipelinesConfig) -> Iterato
     yield from _wrong_types(pipeline)
     yield from _wrong_edges(pipeline)
     yield from _same_names(pipeline)
-    written = [node.id for node in pipeline.nodes]
+    written = [node.id for node in pipeline.nodes] or list(short_form_types(pipeline))
     if pipeline.output is not None and pipeline.output not in written:
         yield Problem(("output",), f"output names no node {pipeline.output!r}")
     for index, agent in enumerate(pipeline.agents):
@@ -59,6 +62,7 @@ def file_problems(config: PipelinesConfig) -> Iterator[Problem]:
                     f" known are: {listed(pipelines)}"
                 )
                 yield Problem(("connectors", index), reason)
+    yield from _fallback_cycles(config)
     for name, agent in config.agents.items():
         dispatcher = getattr(agent, "dispatcher", None)
         if dispatcher is not None and dispatcher not in config.actions:
@@ -69,33 +73,55 @@ def file_problems(config: PipelinesConfig) -> Iterator[Problem]:
             yield Problem(("agents", name, "dispatcher"), reason)
 
 
+def short_form_types(pipeline: PipelineConfig) -> Mapping[str, str]:
+    """The nodes of the short form, node id -> type, in the order in which they run."""
+    types = {
+        "preprocess": pipeline.preprocess,
+        "model": pipeline.model and "infer",
+        "postprocess": pipeline.postprocess,
+    }
+    return {name: type_name for name, type_name in types.items() if type_name}
+
+
+def short_form_params(pipeline: PipelineConfig, node: str, type_name: str) -> dict[str, object]:
+    """A postprocess that reads a model's labels is told which model it follows."""
+    takes_model = node == "postprocess" and "model" in NODES.get(type_name).config.model_fields
+    return {"model": pipeline.model} if node == "model" or (takes_model and pipeline.model) else {}
+
+
 def _wrong_types(pipeline: PipelineConfig) -> Iterator[Problem]:
-    """The short form builds its nodes from their defaults, so they must have them."""
-    for field in ("preprocess", "postprocess"):
-        type_name = getattr(pipeline, field)
-        if type_name is None:
-            continue
+    """Of the short form: the file's schema checks the nodes of a graph."""
+    for node, type_name in short_form_types(pipeline).items():
         if type_name not in NODES:
             known = listed(registration.names[0] for registration in NODES)
-            reason = f"{field}: unknown node type {type_name!r}; known are: {known}"
-            yield Problem((field,), reason)
+            yield Problem((node,), f"{node}: unknown node type {type_name!r}; known are: {known}")
             continue
-        given = {"model"} if field == "postprocess" and pipeline.model else set()
-        parameters = NODES.get(type_name).config.model_fields
-        needed = [name for name, info in parameters.items() if info.is_required()]
-        if missing := set(needed) - given:
-            reason = (
-                f"{field}: a node of type {type_name!r} needs {listed(missing)}, for which the"
-                " short form has no place; write the pipeline as nodes and edges"
-            )
-            yield Problem((field,), reason)
+        config = NODES.get(type_name).config
+        try:
+            config.model_validate(short_form_params(pipeline, node, type_name))
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                where = ".".join(map(str, (node, type_name, *detail["loc"])))
+                reason = f"{where}: {reason_of(detail, config)}; write it as a graph to say so"
+                yield Problem((node,), reason)
+
+
+def _fallback_cycles(config: PipelinesConfig) -> Iterator[Problem]:
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for pipeline in config.pipelines:
+        if pipeline.fallback not in (None, pipeline.id):
+            order.add(pipeline.fallback, pipeline.id)
+    try:
+        order.prepare()
+    except CycleError as error:
+        reason = f"the pipelines {' -> '.join(error.args[1])} are one another's fallback"
+        yield Problem(("pipelines",), reason)
 
 
 def _same_names(pipeline: PipelineConfig) -> Iterator[Problem]:
-    short = ("preprocess", "model", "postprocess")
     written = [("nodes", index, node.id) for index, node in enumerate(pipeline.nodes)]
     agents = [("agents", index, name) for index, name in enumerate(pipeline.agents)]
-    taken = [name for name in short if getattr(pipeline, name) is not None]
+    taken = list(short_form_types(pipeline))
     taken += [EMIT] if agents else []
     for section, index, name in (*written, *agents):
         if name in taken:
@@ -105,6 +131,11 @@ def _same_names(pipeline: PipelineConfig) -> Iterator[Problem]:
 
 def _wrong_edges(pipeline: PipelineConfig) -> Iterator[Problem]:
     types = {node.id: node.type for node in pipeline.nodes}
+    for edge, count in Counter(pipeline.edges).items():
+        if count > 1:
+            index = pipeline.edges.index(edge)
+            reason = f"the edge {edge.source} -> {edge.to} is there twice"
+            yield Problem(("edges", index), reason)
     for index, edge in enumerate(pipeline.edges):
         for end in (edge.source, edge.to):
             if end not in types:
@@ -119,7 +150,7 @@ def _wrong_edges(pipeline: PipelineConfig) -> Iterator[Problem]:
     try:
         order.prepare()
     except CycleError as error:
-        nodes = " -> ".join(reversed(error.args[1]))
+        nodes = " -> ".join(error.args[1])
         yield Problem(("edges",), f"the nodes {nodes} form a cycle")
     if types and all(type_name in SOURCES for type_name in types.values()):
         yield Problem(("nodes",), "has sources but no node to read from them")
