@@ -30,7 +30,6 @@ def test_a_problem_is_one_line_that_begins_with_its_place(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "p.yaml"
-    path.write_text("pipelines:\n- {id: a, preprocess: image.decode, fallback: b, [x]: 1}\n")
     path.write_text("pipelines:\n- id: a\n  preprocess: image.decode\n  fallback: b\n")
     result = TERMINAL.invoke(cli, ["validate", str(path)])
     assert result.exit_code == 1

@@ -235,8 +235,8 @@ def test_paths_that_lead_nowhere(site: Site) -> None:
         (
             "preprocess: env.vector_to_tensor",
             "preprocess: infer",
-            "pipelines.yaml:5: pipelines[0].preprocess: preprocess: a node of type 'infer' needs "
-            "model, for which the short form has no place",
+            "pipelines.yaml:5: pipelines[0].preprocess: preprocess.infer.model: is required; "
+            "write it as a graph to say so",
         ),
         (
             "- {from: image, to: ask}",
