@@ -166,6 +166,15 @@ def test_metadata_in_the_words_of_the_protocol() -> None:
     }
 
 
+def test_metadata_carries_the_labels_of_a_classifier_but_no_dictionary() -> None:
+    labels = {"scores": ("cat", "dog"), "characters": tuple(map(str, range(20_000)))}
+    metadata = ModelMetadata("m", ("1",), "test", (), (), labels=labels)
+    assert encode_metadata(metadata)["parameters"] == {
+        "max_batch_size": 0,
+        "labels": {"scores": ["cat", "dog"]},
+    }
+
+
 @pytest.mark.parametrize("body", [b"{", b'{"inputs": [', b"hello", b"{'inputs': []}"])
 def test_fault_001_what_is_not_json(body: bytes) -> None:
     refused(body, "not valid JSON")
