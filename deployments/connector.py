@@ -4,7 +4,8 @@ from ray.serve import Application
 
 from app.pipeline.streams import Streams
 from app.types import JsonValue
-from deployments.options import StreamsArgs, deploy
+from deployments.args import StreamsArgs
+from deployments.options import deploy
 from deployments.process import Process, check_files
 
 STREAMS_DEPLOYMENT = "Streams"

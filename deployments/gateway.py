@@ -10,10 +10,11 @@ from app.api.dataplane import DataPlane
 from app.api.gateway import build_gateway_app
 from app.types import JsonValue
 from deployments.announce import announce
+from deployments.args import GatewayArgs
 from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
-from deployments.options import GatewayArgs, deploy
+from deployments.options import deploy
 from deployments.process import Process, check_files
 
 

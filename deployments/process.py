@@ -16,8 +16,8 @@ from app.pipeline.resources import Resources
 from app.pipeline.sinks import Sinks
 from app.telemetry.logging import configure_logging
 from app.types import JsonValue
+from deployments.args import HostArgs, resolved
 from deployments.handles import RemoteModelHandle
-from deployments.options import HostArgs, resolved
 from deployments.status import process_status
 from models.repository import ModelRepository
 from models.service import LocalModelService

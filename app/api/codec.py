@@ -22,6 +22,7 @@ from app.types import (
 )
 
 MAX_TENSORS = 256
+MAX_LABELS = 1000
 MAX_RANK = 32
 MAX_ELEMENTS = 64 * 1024 * 1024
 
@@ -87,14 +88,17 @@ def encode_response(response: InferenceResponse) -> bytes:
 
 
 def encode_metadata(metadata: ModelMetadata) -> dict[str, JsonValue]:
-    """The protocol's metadata object, with the batching rule as an extension of `parameters`."""
+    """The protocol's metadata object; `parameters` adds the batching rule and short label lists."""
+    labels: dict[str, JsonValue] = {
+        output: list(names) for output, names in metadata.labels.items() if len(names) <= MAX_LABELS
+    }
     return {
         "name": metadata.name,
         "versions": list(metadata.versions),
         "platform": metadata.platform,
         "inputs": [_encode_spec(spec) for spec in metadata.inputs],
         "outputs": [_encode_spec(spec) for spec in metadata.outputs],
-        "parameters": {"max_batch_size": metadata.max_batch_size},
+        "parameters": {"max_batch_size": metadata.max_batch_size, "labels": labels},
     }
 
 

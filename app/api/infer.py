@@ -46,6 +46,7 @@ class InferEndpoint:
         deadline = time.monotonic() + self._timeout_s
         extra: Mapping[str, str] = {}
         try:
+            self._dataplane.model(target[0])
             _refuse_binary(scope)
             body = await read_body(scope, receive)
             response = await self._dataplane.infer(decode_request(*target, body, deadline))

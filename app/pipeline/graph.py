@@ -65,7 +65,7 @@ class Graph:
 
 def compile_graph(pipeline: PipelineConfig, config: PipelinesConfig) -> Graph:
     """Raises ConfigurationError with one line for each problem of this pipeline."""
-    problems = list(graph_problems(pipeline, config))
+    problems = [problem.reason for problem in graph_problems(pipeline, config)]
     if problems:
         raise ConfigurationError(
             "\n".join(f"pipeline {pipeline.id!r}: {problem}" for problem in problems)
@@ -144,7 +144,7 @@ def compile_all(config: PipelinesConfig) -> dict[str, Graph]:
     Raises ConfigurationError with one line for each problem of the whole file.
     """
     graphs: dict[str, Graph] = {}
-    problems = list(file_problems(config))
+    problems = [problem.reason for problem in file_problems(config)]
     for pipeline in config.pipelines:
         try:
             graphs[pipeline.id] = compile_graph(pipeline, config)
