@@ -4,14 +4,13 @@ import asyncio
 import re
 import sys
 import uuid
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from app.connector_config import ConnectorConfig
 from app.errors import EndOfStream, NotConnected
@@ -33,8 +32,7 @@ class CameraConfig(ConnectorConfig):
     """`device` is a number (0 is the first camera), a device path, or a video file.
 
     A file is played at `fps`, as fast as it can be read where that is absent, and then ends.
-    `width`, `height` and `fps` are asked of a camera, which may answer with what it can. A number
-    as `id` is taken for the device.
+    `width`, `height` and `fps` are asked of a camera, which may answer with what it can.
     """
 
     type: Literal["camera", "CameraSource"] = "camera"
@@ -46,17 +44,7 @@ class CameraConfig(ConnectorConfig):
     max_queue_depth: int | None = Field(default=2, ge=1, le=1000)
 
     def routes(self) -> tuple[str, ...]:
-        return (self.pipeline,)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _device_as_id(cls, data: object) -> object:
-        if not isinstance(data, Mapping):
-            return data
-        number = data.get("id")
-        if isinstance(number, int) and not isinstance(number, bool):
-            return {"device": number, **data, "id": f"camera-{number}"}
-        return data
+        return (self.pipeline,) if self.pipeline else ()
 
 
 class CameraSource:

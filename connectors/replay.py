@@ -35,7 +35,7 @@ class ReplayConfig(ConnectorConfig):
     on_full: OnFull = "block"
 
     def routes(self) -> tuple[str, ...]:
-        return (self.pipeline,)
+        return (self.pipeline,) if self.pipeline else ()
 
 
 class _Entry(NamedTuple):

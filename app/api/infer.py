@@ -45,6 +45,7 @@ class InferEndpoint:
         deadline = time.monotonic() + self._timeout_s
         extra: Mapping[str, str] = {}
         try:
+            self._dataplane.model(target[0])
             body = await _read(scope, receive)
             response = await self._dataplane.infer(decode_request(*target, body, deadline))
             answer = encode_response(response)

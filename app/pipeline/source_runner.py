@@ -9,7 +9,7 @@ import logging
 import os
 import random as random_module
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from app.connector_config import OnFull
@@ -59,9 +59,8 @@ class SourceRunner:
     """Reads one source into a bounded queue and has every message processed and acknowledged.
 
     `process` is the pipeline: it gets a message and says what became of it, and is expected not
-    to raise. `budgets` gives, in seconds by pipeline id, the deadline of messages that come
-    without one. A message that came undecodable is dropped as "invalid" after `dead_letter` got
-    it. Reasons counted here: late, invalid, queue_full, failed (`process` raised), shutdown.
+    to raise; one that came undecodable (`Message.error`) too, so that it may go to the dead
+    letters. Reasons counted here: late, queue_full, failed (`process` raised), shutdown.
 
     Used once: `run` until it returns, `drain` from another task to end it sooner.
     """
@@ -78,8 +77,6 @@ class SourceRunner:
         max_concurrency: int = 4,
         random: Callable[[], float] = random_module.random,
         counts: StreamCounts | None = None,
-        budgets: Mapping[str, float] | None = None,
-        dead_letter: Callable[[Message], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self.counts = StreamCounts() if counts is None else counts
@@ -88,8 +85,6 @@ class SourceRunner:
         self._clock = clock
         self._on_full = on_full
         self._max_concurrency = max_concurrency
-        self._budgets = budgets or {}
-        self._dead_letter = dead_letter
         self._backoff = BackOff(random)
         self._queue = OrderedQueue(
             default_queue_depth() if max_queue_depth is None else max_queue_depth
@@ -215,9 +210,6 @@ class SourceRunner:
 
     async def _accept(self, received: Received) -> None:
         message = received.message
-        if message.deadline is None and message.pipeline in self._budgets:
-            deadline = self._clock.monotonic() + self._budgets[message.pipeline]
-            received = Received(replace(message, deadline=deadline), received.ack)
         self.counts.capture(message.source)
         rejected: Received | None = None
         if self._queue.full and self._on_full == "drop_newest":
@@ -260,10 +252,6 @@ class SourceRunner:
         if message.deadline is not None and self._clock.monotonic() >= message.deadline:
             return "dropped", "late"
         try:
-            if message.error is not None:
-                if self._dead_letter is not None:
-                    await self._dead_letter(message)
-                return "dropped", "invalid"
             outcome = await self._process(message)
         except Exception:
             # The pipeline answers for its nodes; whatever gets here is a fault of Manta's own.

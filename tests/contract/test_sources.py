@@ -115,7 +115,7 @@ def test_config_shares_the_common_fields_and_is_frozen(name: str, rig: Rig) -> N
     config_class = SOURCES.get(name).config
     config = config_class.model_validate({**rig.config, "type": name, "max_queue_depth": 7})
     assert isinstance(config, ConnectorConfig)
-    assert (config.id, config.max_queue_depth) == ("contract", 7)
+    assert (config.id, config.max_queue_depth, config.routes()) == ("contract", 7, ("p",))
     with pytest.raises(ValidationError, match="frozen"):
         config.id = "other"  # type: ignore[misc]
 

@@ -67,11 +67,6 @@ async def test_a_file_that_is_no_video_cannot_be_opened(tmp_path: Path) -> None:
     await source.close()
 
 
-def test_a_number_as_id_is_the_device() -> None:
-    config = CameraConfig.model_validate({"type": "CameraSource", "id": 2})
-    assert (config.id, config.device) == ("camera-2", 2)
-
-
 @pytest.mark.parametrize(
     "device", ["concat:/etc/passwd|/etc/shadow", "http://camera/", "rtsp://camera/", "pipe:0", -1]
 )

@@ -114,7 +114,6 @@ def test_books_balance_and_every_message_is_acknowledged_once(
         async def process(message: Message) -> Outcome:
             # Collected, since the runner catches whatever `process` raises.
             checks = {
-                "decodable": message.error is None,
                 "not late": message.deadline is None or loop.monotonic() < message.deadline,
                 "one at a time": message.source not in running,
                 "in order": last.get(message.source, -1) < int(message.id),

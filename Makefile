@@ -1,0 +1,47 @@
+# The commands people type. Each says what it does with `make help`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help run test check format bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/run.stamp ## Install what is needed and start everything
+	@$(BIN)/manta validate
+	@echo "Starting Ray and $$(grep -c '^  - name:' serve_config.yaml) applications; this takes about 20 seconds ..."
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/serve run serve_config.yaml
+
+test: $(VENV)/dev.stamp ## Run every test that needs no accelerator
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## Format, lint, types, import rules, unit and contract tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit tests/contract
+
+format: $(VENV)/dev.stamp ## Format the sources and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp ## Measure this machine and write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.run
+
+clean: ## Remove the environment and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt
+	@test -d $(VENV) || { echo "Creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing Manta with its CPU runtime (about a minute the first time) ..."
+	@$(PIP) install -q -c constraints.txt -e '.[cpu]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	@echo "Installing what the tests need ..."
+	@$(PIP) install -q -c constraints.txt -e '.[cpu,dev]'
+	@touch $@
