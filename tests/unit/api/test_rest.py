@@ -76,7 +76,7 @@ async def test_metadata(client: httpx.AsyncClient) -> None:
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}],
-        "parameters": {"max_batch_size": 32, "labels": {}},
+        "parameters": {"max_batch_size": 32},
     }
     for path in ("/v2/models/identity", "/v2/models/identity/versions/2"):
         response = await client.get(path)
