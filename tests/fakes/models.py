@@ -41,6 +41,7 @@ class FakeModel:
         self.batches: list[Arrays] = []
         self.threads: list[str] = []
         self.loaded = False
+        self.started = threading.Event()
         self._answer = answer
         self._metadata = metadata
         self._gate = gate
@@ -61,6 +62,7 @@ class FakeModel:
         try:
             self.batches.append(inputs)
             self.threads.append(threading.current_thread().name)
+            self.started.set()
             if self._gate is not None:
                 assert self._gate.wait(timeout=10.0), "the gate was never opened"
             return self._answer(inputs)
