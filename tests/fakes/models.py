@@ -1,13 +1,15 @@
 """Models without a runtime, and handles without a model."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.errors import ModelNotFound, ModelNotReady
+from app.errors import DeadlineExceeded, ModelNotFound, ModelNotReady
 from app.types import Arrays, InferenceRequest, InferenceResponse, ModelMetadata, TensorSpec
+from models.checks import check_inputs, check_outputs
 
 METADATA = ModelMetadata(
     name="fake",
@@ -78,20 +80,28 @@ class FakeModel:
 class FakeHandle:
     """A ModelHandle that answers with `answer`, or raises it, and keeps every request.
 
-    `answer` may raise, too. `state` other than "ready" makes every call a ModelNotReady.
+    `answer` may raise, too. `state` other than "ready" makes every call a ModelNotReady. Requests
+    are checked against `model` as a real one would.
     """
 
     answer: Callable[[Arrays], Arrays] | Exception = doubled
     model: ModelMetadata = METADATA
     state: str = "ready"
+    clock: Callable[[], float] = time.monotonic
     requests: list[InferenceRequest] = field(default_factory=list)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         metadata = await self.metadata(request.version)
+        check_inputs(metadata, request.inputs)
+        check_outputs(metadata, request)
+        if request.deadline is not None and self.clock() > request.deadline:
+            raise DeadlineExceeded("the deadline passed before the model could run")
         self.requests.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
         outputs = self.answer(request.inputs)
+        if request.outputs:
+            outputs = {name: outputs[name] for name in request.outputs}
         return InferenceResponse(metadata.name, metadata.versions[-1], outputs, request.id)
 
     async def ready(self) -> bool:
