@@ -78,7 +78,7 @@ class FakeModel:
 
 @dataclass
 class FakeHandle:
-    """A ModelHandle that answers with `answer`, or raises it, and keeps every request.
+    """A ModelHandle that answers with `answer`, or raises it, and keeps what it answered to.
 
     `answer` may raise, too. `state` other than "ready" makes every call a ModelNotReady. Requests
     are checked against `model` as a real one would.
@@ -92,13 +92,13 @@ class FakeHandle:
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         metadata = await self.metadata(request.version)
+        if isinstance(self.answer, Exception):
+            raise self.answer
         check_inputs(metadata, request.inputs)
         check_outputs(metadata, request)
         if request.deadline is not None and self.clock() > request.deadline:
             raise DeadlineExceeded("the deadline passed before the model could run")
         self.requests.append(request)
-        if isinstance(self.answer, Exception):
-            raise self.answer
         outputs = self.answer(request.inputs)
         if request.outputs:
             outputs = {name: outputs[name] for name in request.outputs}
