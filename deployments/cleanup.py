@@ -38,7 +38,7 @@ def remove_session_after_end() -> None:
 def _listener_directories(driver: psutil.Process) -> set[Path]:
     """Where Ray's dashboard listens for the processes it forks: it is killed and cannot tidy up."""
     sockets = (
-        Path(connection.laddr)
+        Path(str(connection.laddr))
         for process in driver.children(recursive=True)
         for connection in process.net_connections(kind="unix")
         if connection.laddr
