@@ -8,8 +8,15 @@ import ray
 
 HAPROXY_DIRECTORY = Path("/tmp/haproxy-serve")  # noqa: S108 - Serve's own choice
 
-# Waits for a process that is not its child, then removes the directories it was given.
-_SCRIPT = 'while kill -0 "$0" 2>/dev/null; do sleep 0.2; done; rm -rf -- "$@"'
+# In the background, so that it is nobody's child when Ray ends the children of its workers: waits
+# for a process, removes the directories it was given, and of the first two also the folder above,
+# with the links into them, when nothing else is in it.
+_SCRIPT = """(
+    while kill -0 "$0" 2>/dev/null; do sleep 0.2; done
+    rm -rf -- "$@"
+    find "${1%/*}" -maxdepth 1 -xtype l -delete
+    rmdir "${1%/*}" "${2%/*}"
+) &"""
 
 
 def remove_session_after_end() -> None:
@@ -26,9 +33,10 @@ def remove_session_after_end() -> None:
     session = Path(nodes[0]["ObjectStoreSocketName"]).parents[1]
     proxy = HAPROXY_DIRECTORY / ray.get_runtime_context().get_node_id()
     left = [str(path) for path in (session, proxy, *_listener_directories(driver))]
-    subprocess.Popen(  # noqa: S603
+    subprocess.run(  # noqa: S603
         ["/bin/sh", "-c", _SCRIPT, str(raylet.pid), *left],
         start_new_session=True,
+        check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
