@@ -14,8 +14,11 @@ import app
 from app.commands.infer import infer as infer_file
 from app.commands.outside import Outside, console, one_line_errors
 from app.commands.report import show
+from app.commands.simulate import Notice, Simulation, address_of
+from app.commands.simulate import simulate as run_simulation
 from app.commands.status import view
 from app.commands.watch import watch as watch_status
+from app.simulate import Simulated
 
 URL = "http://127.0.0.1:8000"
 
@@ -108,3 +111,58 @@ def validate(
         show(report, console())
     if not all(report.good for report in reports):
         raise typer.Exit(1)
+
+
+@cli.command()
+def simulate(
+    context: typer.Context,
+    broker: Annotated[str, typer.Option(help="Address of the MQTT broker.")] = "127.0.0.1:1883",
+    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Readings per second.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to go on.")] = 60.0,
+    frames: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A picture for a camera to wander over."),
+    ] = None,
+    frame_rate: Annotated[float, typer.Option(min=0.01, max=100, help="Frames per second.")] = 1.0,
+    topic_prefix: Annotated[
+        str, typer.Option(help="Of PREFIX/sim/env and PREFIX/cam1/frame.")
+    ] = "sensors/floor1",
+    actions: Annotated[
+        str, typer.Option(help="Topic filter of the actions to print; empty for none.")
+    ] = "actuators/#",
+) -> None:
+    """Play the sensors and the camera of a site over MQTT, and print what comes back."""
+    outside = context.ensure_object(Outside)
+    with one_line_errors():
+        host, port = address_of(broker)
+        simulation = Simulation(
+            host=host,
+            port=port,
+            seconds=seconds,
+            rate=rate,
+            picture=None if frames is None else frames.read_bytes(),
+            frame_rate=frame_rate,
+            topic_prefix=topic_prefix,
+            actions=actions or None,
+        )
+        run_simulation(outside.simulate or _over_mqtt, simulation, console())
+
+
+async def _over_mqtt(simulation: Simulation, show: Notice, published: Notice) -> Simulated:
+    from connectors.mqtt.config import BrokerConfig  # noqa: PLC0415 - as in `validate`
+    from connectors.mqtt.simulator import simulate_sensors  # noqa: PLC0415
+    from models.training.environment import readings  # noqa: PLC0415
+
+    return await simulate_sensors(
+        BrokerConfig(host=simulation.host, port=simulation.port),
+        seconds=simulation.seconds,
+        readings=(dict(reading.payload()) for reading in readings(seed=0)),
+        readings_per_s=simulation.rate,
+        reading_topic=simulation.reading_topic,
+        picture=simulation.picture,
+        frames_per_s=simulation.frame_rate,
+        frame_topic=simulation.frame_topic,
+        actions_filter=simulation.actions,
+        show=show,
+        published=published,
+    )

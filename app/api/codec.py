@@ -89,16 +89,19 @@ def encode_response(response: InferenceResponse) -> bytes:
 
 def encode_metadata(metadata: ModelMetadata) -> dict[str, JsonValue]:
     """The protocol's metadata object; `parameters` adds the batching rule and short label lists."""
+    parameters: dict[str, JsonValue] = {"max_batch_size": metadata.max_batch_size}
     labels: dict[str, JsonValue] = {
         output: list(names) for output, names in metadata.labels.items() if len(names) <= MAX_LABELS
     }
+    if labels:
+        parameters["labels"] = labels
     return {
         "name": metadata.name,
         "versions": list(metadata.versions),
         "platform": metadata.platform,
         "inputs": [_encode_spec(spec) for spec in metadata.inputs],
         "outputs": [_encode_spec(spec) for spec in metadata.outputs],
-        "parameters": {"max_batch_size": metadata.max_batch_size, "labels": labels},
+        "parameters": parameters,
     }
 
 

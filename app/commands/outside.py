@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from app.commands.server import Server
+from app.commands.simulate import Simulate
 from app.errors import MantaError
 
 PIPED_WIDTH = 160
@@ -18,9 +19,10 @@ PIPED_WIDTH = 160
 
 @dataclass(frozen=True)
 class Outside:
-    """The server to talk to, by its URL, and time."""
+    """The server to talk to, by its URL, what simulates sensors (None: MQTT does), and time."""
 
     connect: Callable[[str], Server] = Server
+    simulate: Simulate | None = None
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 

@@ -66,7 +66,7 @@ def _shaped(spec: TensorSpec, array: Array) -> Array:
     if _fits(spec.shape, (1, *array.shape)):
         return array[np.newaxis]
     fixed = [size for size in spec.shape if size >= 0]
-    if len(spec.shape) - len(fixed) <= 1:
+    if array.size and len(spec.shape) - len(fixed) <= 1:
         try:
             return array.reshape(spec.shape)
         except ValueError:

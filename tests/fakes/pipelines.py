@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 from pydantic import Field
 
@@ -12,12 +13,13 @@ import connectors
 from app.config import PipelinesConfig, file_schema, parse_pipelines
 from app.errors import ConfigurationError, InferenceFailed, ModelNotFound
 from app.interfaces import Clock, ModelHandle, Node, NodeContext, Sink
+from app.nodes.function import register_function
 from app.pipeline.graph import Graph, compile_all
 from app.pipeline.host import PipelineHost
 from app.pipeline.outcome import Outcome
 from app.pipeline.resources import Resources
 from app.registry import NODES, ComponentConfig
-from app.types import Message
+from app.types import Detections, Message
 from tests.fakes.nodes import ManualClock
 
 assert app.nodes.__all__
@@ -77,12 +79,19 @@ def _scripted(config: ScriptedConfig, context: NodeContext) -> Node:
     return ScriptedNode(config, context)
 
 
+def _one_box(_config: ComponentConfig, *_values: object) -> Detections:
+    """A dog in the upper left corner, whatever the picture."""
+    box = np.array([[1, 2, 11, 12]], np.float32)
+    return Detections(box, np.array([0.9], np.float32), np.array([0], np.int32), labels=("dog",))
+
+
 @contextmanager
 def scripted_nodes() -> Iterator[None]:
-    """The node types `scripted` and `scripted.again` exist while this lasts."""
+    """The node types `scripted` and `scripted.box`, which finds a dog, exist while this lasts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NODES, "_registrations", dict(NODES._registrations))
-        NODES.register("scripted", ScriptedConfig, _scripted, aliases=("scripted.again",))
+        NODES.register("scripted", ScriptedConfig, _scripted)
+        register_function("scripted.box", ComponentConfig, _one_box, blocking=False)
         file_schema.cache_clear()
         yield
     file_schema.cache_clear()

@@ -155,14 +155,15 @@ def test_fault_031_nan_and_infinity_are_encoded_as_null() -> None:
 
 def test_metadata_in_the_words_of_the_protocol() -> None:
     specs = (TensorSpec("x", "FP32", (-1, 3)),)
-    metadata = ModelMetadata("m", ("1", "2"), "test", specs, (), max_batch_size=4)
+    labels = {"y": ("no", "yes"), "long": tuple(map(str, range(codec.MAX_LABELS + 1)))}
+    metadata = ModelMetadata("m", ("1", "2"), "test", specs, (), max_batch_size=4, labels=labels)
     assert orjson.loads(orjson.dumps(encode_metadata(metadata))) == {
         "name": "m",
         "versions": ["1", "2"],
         "platform": "test",
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
         "outputs": [],
-        "parameters": {"max_batch_size": 4},
+        "parameters": {"max_batch_size": 4, "labels": {"y": ["no", "yes"]}},
     }
 
 
