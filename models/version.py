@@ -47,7 +47,7 @@ class ModelVersion:
         return self._batcher.waiting
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        """Raises RequestError or ServingError, never an error of the runtime itself."""
+        """Raises RequestError or ServingError, and whatever the model raised for this request."""
         rows = check_inputs(self.metadata, request.inputs)
         if request.outputs:
             check_outputs(self.metadata, request)
