@@ -103,8 +103,9 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         """Queue one request and wait for its result.
 
         Only requests with equal `key` share a batch. Raises QueueFull when shed, DeadlineExceeded
-        when the deadline passed or can not be met, ModelNotReady once closed, and whatever `run`
-        raised for this request. Cancelling the caller takes the request out of the queue.
+        when the deadline can not be met or passes, while it runs too, ModelNotReady once closed,
+        and whatever `run` raised for this request. Cancelling the caller takes the request out of
+        the queue.
         """
         self.stats.submitted += 1
         if self._closed:
@@ -159,12 +160,21 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self._waiting -= 1
 
     def _expire(self, entry: _Entry[PayloadT, ResultT]) -> None:
-        if entry.taken or entry.future.done():
+        """Called when a request can not be run in time any more, and again at its deadline."""
+        if entry.future.done():
             return
-        self._waiting -= 1
+        if entry.taken:
+            left = (entry.deadline or 0.0) - self._monotonic()
+            if left > 0:
+                loop = asyncio.get_running_loop()
+                entry.timer = loop.call_later(left, self._expire, entry)
+                return
+        else:
+            self._waiting -= 1
         self.stats.expired += 1
+        missed = "answered" if entry.taken else "could run"
         entry.future.set_exception(
-            DeadlineExceeded("the deadline passed before the model could run")
+            DeadlineExceeded(f"the deadline passed before the model {missed}")
         )
 
     def _schedule_start(self) -> None:
@@ -198,8 +208,6 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             if entry.future.done():
                 continue
             entry.taken = True
-            if entry.timer is not None:
-                entry.timer.cancel()
             batch.append(entry)
             rows += entry.rows
         if not queue:
@@ -264,6 +272,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self.stats.run_seconds += seconds
         self.stats.runs_by_rows[rows] += 1
         for entry, result in zip(batch, results, strict=True):
+            if entry.timer is not None:
+                entry.timer.cancel()
             if not entry.future.done():
                 self.stats.succeeded += 1
                 entry.future.set_result(result)

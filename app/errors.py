@@ -33,17 +33,24 @@ class MantaError(Exception):
 class ConfigurationError(MantaError):
     """What is wrong in a configuration file, and where.
 
-    `field` is the path of the field inside the file, `line` counts from 1.
+    `field` is the path of the field inside the file, `line` counts from 1. Where `reason` lists
+    several errors, `parts` are these.
     """
 
     def __init__(
-        self, reason: str, file: str = "", line: int | None = None, field: str = ""
+        self,
+        reason: str,
+        file: str = "",
+        line: int | None = None,
+        field: str = "",
+        parts: "tuple[ConfigurationError, ...]" = (),
     ) -> None:
-        super().__init__(reason, file, line, field)
+        super().__init__(reason, file, line, field, parts)
         self.reason = reason
         self.file = file
         self.line = line
         self.field = field
+        self.parts = parts
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"

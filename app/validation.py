@@ -1,6 +1,7 @@
 """Pydantic's errors in words for whoever wrote the file: what is wrong and what is allowed."""
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,8 +16,10 @@ def reason_of(detail: ErrorDetails, model_class: type[BaseModel]) -> str:
     if detail["type"] == "missing":
         return "is required"
     if detail["type"] == "extra_forbidden":
-        allowed = ", ".join(sorted(_fields(model_class, detail["loc"][:-1])))
-        return f"is not a known field; known here are: {allowed}"
+        allowed = sorted(_fields(model_class, detail["loc"][:-1]))
+        close = get_close_matches(str(detail["loc"][-1]), allowed, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        return f"is not a known field; known here are: {', '.join(allowed)}{meant}"
     return detail["msg"].removeprefix("Value error, ")
 
 

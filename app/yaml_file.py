@@ -65,6 +65,14 @@ def parse_yaml(
     raise _joined(errors, file)
 
 
+def keys_of(path: Path) -> tuple[str, ...]:
+    """The keys of a file's outermost mapping, to tell what kind of file it is.
+
+    Raises ConfigurationError for a file that is no YAML.
+    """
+    return tuple(str(key) for key in _Reader(str(path), {}).read(_read(path)).children)
+
+
 def line_of(path: Path, location: Location) -> int | None:
     """The line of a field, such as `("versions", "1")`, for an error found after loading.
 
@@ -81,6 +89,16 @@ def line_of(path: Path, location: Location) -> int | None:
             return None
         value = child
     return value.line
+
+
+def error_at(path: Path, location: Location, reason: str) -> ConfigurationError:
+    """An error about a field, found after loading; its line is that of the nearest key there is."""
+    line: int | None = None
+    for end in range(len(location), 0, -1):
+        line = line_of(path, location[:end])
+        if line is not None:
+            break
+    return ConfigurationError(reason, str(path), line, _path(location))
 
 
 def _read(path: Path) -> str:
@@ -275,4 +293,4 @@ def _joined(errors: Sequence[ConfigurationError], file: str) -> ConfigurationErr
     if len(errors) == 1:
         return errors[0]
     listed = "\n".join(str(error) for error in errors)
-    return ConfigurationError(f"{len(errors)} errors\n{listed}", file)
+    return ConfigurationError(f"{len(errors)} errors\n{listed}", file, parts=tuple(errors))

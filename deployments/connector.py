@@ -4,8 +4,9 @@ from ray.serve import Application
 
 from app.pipeline.streams import Streams
 from app.types import JsonValue
-from deployments.options import StreamsArgs, deploy
-from deployments.process import Process
+from deployments.args import StreamsArgs
+from deployments.options import deploy
+from deployments.process import Process, check_files
 
 STREAMS_DEPLOYMENT = "Streams"
 
@@ -33,4 +34,5 @@ class StreamsReplica:
 
 
 def build(args: StreamsArgs) -> Application:
+    check_files(args)
     return deploy(StreamsReplica, STREAMS_DEPLOYMENT, args)

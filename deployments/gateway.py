@@ -10,17 +10,19 @@ from app.api.dataplane import DataPlane
 from app.api.gateway import build_gateway_app
 from app.types import JsonValue
 from deployments.announce import announce
+from deployments.args import GatewayArgs
 from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
-from deployments.options import GatewayArgs, deploy
-from deployments.process import Process
+from deployments.options import deploy
+from deployments.process import Process, check_files
 
 
 class GatewayReplica:
     """Serves its inline models and pipelines, and speaks for the other processes."""
 
     async def __init__(self, args: GatewayArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        remove_session_after_end()
         self._process = Process(args)
         self._dataplane = DataPlane(self._process.models)
         self._others = [
@@ -28,7 +30,6 @@ class GatewayReplica:
             *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),
         ]
         await self._process.open()
-        remove_session_after_end()
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -48,4 +49,5 @@ class GatewayReplica:
 
 
 def build(args: GatewayArgs) -> Application:
+    check_files(args)
     return deploy(serve.ingress()(GatewayReplica), "Gateway", args)

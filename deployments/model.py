@@ -11,8 +11,9 @@ from app.api.dataplane import DataPlane
 from app.api.rest import build_model_app
 from app.telemetry.logging import configure_logging
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+from deployments.args import ModelArgs, resolved
 from deployments.handles import MODEL_DEPLOYMENT
-from deployments.options import ModelArgs, deploy, resolved
+from deployments.options import deploy
 from deployments.status import process_status
 from models.repository import ModelRepository
 from models.service import LocalModelService

@@ -1,5 +1,6 @@
 """What runs in one process: its models, its pipelines, its sinks. The composition root."""
 
+import logging
 from collections.abc import Collection, Mapping
 from random import random
 
@@ -15,11 +16,13 @@ from app.pipeline.resources import Resources
 from app.pipeline.sinks import Sinks
 from app.telemetry.logging import configure_logging
 from app.types import JsonValue
+from deployments.args import HostArgs, resolved
 from deployments.handles import RemoteModelHandle
-from deployments.options import HostArgs, resolved
 from deployments.status import process_status
 from models.repository import ModelRepository
 from models.service import LocalModelService
+
+logger = logging.getLogger(__name__)
 
 
 class Process:
@@ -84,3 +87,13 @@ class Process:
             known = ", ".join(sorted(self.models)) or "none"
             raise ModelNotFound(f"model {name!r} is not served here; served are: {known}")
         return handle
+
+
+def check_files(args: HostArgs) -> None:
+    """Raises ConfigurationError, and says it on the terminal, before any process is started."""
+    configure_logging()
+    try:
+        compile_all(load_pipelines(resolved(args.pipelines_file)))
+    except ConfigurationError as error:
+        logger.error("%s", error)
+        raise

@@ -65,9 +65,12 @@ class ModelRepository:
         config.artefact(version)
         return RUNTIMES.get(_runtime(config, version)).factory(config, version)
 
-    def validate(self) -> Iterator[ConfigurationError]:
-        """Everything that is wrong, as far as it can be known without loading a model."""
-        for name in self.names():
+    def validate(self, *names: str) -> Iterator[ConfigurationError]:
+        """Everything that is wrong, as far as it can be known without loading a model.
+
+        `names` are the models to look at, all of them where none is given.
+        """
+        for name in names or self.names():
             found = self._found[name]
             if isinstance(found, ConfigurationError):
                 yield found

@@ -22,7 +22,11 @@ from app.types import (
 )
 
 MAX_TENSORS = 256
+MAX_LABELS = 1000
+MAX_RANK = 32
 MAX_ELEMENTS = 64 * 1024 * 1024
+
+_ELEMENT_TYPES: dict[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
 
 
 def decode_json(body: bytes) -> object:
@@ -84,14 +88,20 @@ def encode_response(response: InferenceResponse) -> bytes:
 
 
 def encode_metadata(metadata: ModelMetadata) -> dict[str, JsonValue]:
-    """The protocol's metadata object, with the batching rule as an extension of `parameters`."""
+    """The protocol's metadata object; `parameters` adds the batching rule and short label lists."""
+    parameters: dict[str, JsonValue] = {"max_batch_size": metadata.max_batch_size}
+    labels: dict[str, JsonValue] = {
+        output: list(names) for output, names in metadata.labels.items() if len(names) <= MAX_LABELS
+    }
+    if labels:
+        parameters["labels"] = labels
     return {
         "name": metadata.name,
         "versions": list(metadata.versions),
         "platform": metadata.platform,
         "inputs": [_encode_spec(spec) for spec in metadata.inputs],
         "outputs": [_encode_spec(spec) for spec in metadata.outputs],
-        "parameters": {"max_batch_size": metadata.max_batch_size},
+        "parameters": parameters,
     }
 
 
@@ -120,8 +130,8 @@ def _decode_tensor(item: object, where: str) -> tuple[str, Array]:
 
 
 def _shape(value: object, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) > 32:
-        raise InvalidInput(f"{where}.shape: must be an array of at most 32 sizes")
+    if not isinstance(value, list) or len(value) > MAX_RANK:
+        raise InvalidInput(f"{where}.shape: must be an array of at most {MAX_RANK} sizes")
     for size in value:
         if type(size) is not int or size < 0:
             raise InvalidInput(f"{where}.shape: {size!r} is not a size, a whole number from 0")
@@ -131,56 +141,84 @@ def _shape(value: object, where: str) -> tuple[int, ...]:
 def _numbers(
     data: Sequence[object], shape: tuple[int, ...], dtype: np.dtype[np.generic], where: str
 ) -> Array:
+    # Looked at before numpy sees it: of a list with texts it would make an array of the longest.
+    if not _types(data, where) <= _ELEMENT_TYPES[dtype.kind]:
+        raise InvalidInput(f"{where}.data: not every element is of type {datatype_of(dtype)}")
     try:
         array = np.asarray(data)
     except ValueError as error:
         raise InvalidInput(f"{where}.data: rows differ in length") from error
+    _check_count(array.size, shape, where)
     if array.size == 0:
-        array = array.astype(dtype)
-    if array.size != math.prod(shape):
+        return np.empty(shape, dtype)
+    if dtype.kind in "ui":
+        if array.dtype.kind == "f":  # numpy's guess for whole numbers on both sides of 2^63
+            array = np.asarray(data, dtype=np.object_)
+        _check_range(array, dtype, where)
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype, copy=False).reshape(shape)
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidInput(f"{where}.data: a value is out of range for {datatype_of(dtype)}")
+    return array
+
+
+def _types(data: Sequence[object], where: str, depth: int = 1) -> set[type]:
+    """The types of all elements, however the rows are nested."""
+    if depth > MAX_RANK:
+        raise InvalidInput(f"{where}.data: is nested more than {MAX_RANK} deep")
+    found = set(map(type, data))
+    if list in found:
+        found.discard(list)
+        for part in data:
+            if isinstance(part, list):
+                found |= _types(part, where, depth + 1)
+    return found
+
+
+def _check_count(count: int, shape: tuple[int, ...], where: str) -> None:
+    if count != math.prod(shape):
         raise InvalidInput(
-            f"{where}.data: has {array.size} elements but shape {list(shape)}"
-            f" has {math.prod(shape)}"
+            f"{where}.data: has {count} elements but shape {list(shape)} has {math.prod(shape)}"
         )
-    allowed = {"b": "b", "u": "ui", "i": "ui", "f": "uif"}[dtype.kind]
-    if array.dtype.kind not in allowed:
-        raise InvalidInput(f"{where}.data: not every element is a {datatype_of(dtype)}")
-    if dtype.kind in "ui" and array.size:
-        low, high = int(array.min()), int(array.max())
-        least, most = _integer_range(dtype)
-        if low < least or high > most:
-            outlier = low if low < least else high
-            raise InvalidInput(f"{where}.data: {outlier} is out of range for {datatype_of(dtype)}")
-    return array.astype(dtype, copy=False).reshape(shape)
+
+
+def _check_range(array: Array, dtype: np.dtype[np.generic], where: str) -> None:
+    low, high = int(array.min()), int(array.max())
+    bits = 8 * dtype.itemsize
+    least, most = (
+        (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    )
+    if low < least or high > most:
+        outlier = low if low < least else high
+        raise InvalidInput(f"{where}.data: {outlier} is out of range for {datatype_of(dtype)}")
 
 
 def _bytes_array(data: Sequence[object], shape: tuple[int, ...], where: str) -> Array:
+    if not _types(data, where) <= {str}:
+        raise InvalidInput(f"{where}.data: not every element is a string")
     flat: Sequence[object] = data
     while flat and isinstance(flat[0], list):
         if not all(isinstance(part, list) for part in flat):
             raise InvalidInput(f"{where}.data: rows differ in depth")
         flat = [item for part in flat if isinstance(part, list) for item in part]
-    if len(flat) != math.prod(shape):
-        raise InvalidInput(
-            f"{where}.data: has {len(flat)} elements but shape {list(shape)} has {math.prod(shape)}"
-        )
+    _check_count(len(flat), shape, where)
     array = np.empty(len(flat), dtype=np.object_)
     for index, item in enumerate(flat):
         if not isinstance(item, str):
-            raise InvalidInput(f"{where}.data: not every element is a string")
+            raise InvalidInput(f"{where}.data: rows differ in depth")
         array[index] = item.encode()
     return array.reshape(shape)
 
 
-def _integer_range(dtype: np.dtype[np.generic]) -> tuple[int, int]:
-    bits = 8 * dtype.itemsize
-    return (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
 def _data(array: Array) -> object:
-    if array.dtype == np.object_:
-        return [bytes(item).decode(errors="replace") for item in array.ravel().tolist()]
-    return np.ascontiguousarray(array).ravel()
+    if array.dtype.kind in "OSU":
+        return [_text_of(item) for item in array.ravel().tolist()]
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return np.ascontiguousarray(native).ravel()
+
+
+def _text_of(item: object) -> str:
+    return item.decode(errors="replace") if isinstance(item, bytes) else str(item)
 
 
 def _items(data: Mapping[str, JsonValue], field: str) -> list[object]:

@@ -1,13 +1,16 @@
 """The one implementation behind every protocol."""
 
+import asyncio
+import re
 from collections.abc import Mapping
 
 from app import __version__
-from app.errors import ModelNotFound
+from app.errors import InvalidInput, ModelNotFound
 from app.interfaces import ModelHandle
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
 
 NAME = "manta"
+_VERSION = re.compile(r"[1-9][0-9]{0,18}")
 
 
 class DataPlane:
@@ -28,13 +31,23 @@ class DataPlane:
 
     async def ready(self) -> bool:
         """Whether every model is. One that failed to load keeps the server from being ready."""
-        return all([await handle.ready() for handle in self._models.values()])
+        return all(await asyncio.gather(*(handle.ready() for handle in self._models.values())))
 
-    async def model_ready(self, name: str) -> bool:
-        return await self.model(name).ready()
+    async def model_ready(self, name: str, version: str | None = None) -> bool:
+        """Raises ModelNotFound for a version that a ready model does not serve."""
+        handle = self._handle(name, version)
+        is_ready = await handle.ready()
+        if is_ready and version is not None:
+            await handle.metadata(version)
+        return is_ready
 
     async def model_metadata(self, name: str, version: str | None = None) -> ModelMetadata:
-        return await self.model(name).metadata(version)
+        return await self._handle(name, version).metadata(version)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        return await self.model(request.model).infer(request)
+        return await self._handle(request.model, request.version).infer(request)
+
+    def _handle(self, name: str, version: str | None) -> ModelHandle:
+        if version is not None and not _VERSION.fullmatch(version):
+            raise InvalidInput(f"version: {version!r} is not a whole number from 1")
+        return self.model(name)

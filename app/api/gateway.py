@@ -18,13 +18,15 @@ from app.api.http import json_response, on_error, read_body
 from app.api.infer import InferEndpoint
 from app.api.openapi import document
 from app.api.rest import model_routes
-from app.errors import InvalidInput, MantaError, UnsupportedMedia
+from app.errors import DeadlineExceeded, InvalidInput, MantaError, UnsupportedMedia
 from app.imaging.picture import annotated_jpeg
 from app.pipeline.host import PipelineHost
 from app.pipeline.outcome import Outcome
 from app.result_json import result_json
 from app.telemetry.metrics import render_metrics
 from app.types import JsonValue, Message
+
+MAX_ID = 128
 
 Statuses = Callable[[], Awaitable[Sequence[Mapping[str, JsonValue]]]]
 
@@ -73,21 +75,22 @@ def _add_pipeline_routes(api: FastAPI, pipelines: PipelineHost, timeout_s: float
         """
         pipeline = pipelines.get(request.path_params["pipeline"])
         message = Message(
-            id=request.headers.get("x-request-id") or uuid.uuid4().hex,
+            id=request.headers.get("x-request-id", "")[:MAX_ID] or uuid.uuid4().hex,
             source="http",
-            content=_content(request, await read_body(request)),
+            content=_content(request, await read_body(request.scope, request.receive)),
             captured_at=time.time(),
             pipeline=pipeline.id,
             deadline=time.monotonic() + timeout_s,
         )
         outcome = await pipeline.process(message)
         _raise_failure(outcome)
-        result = pipeline.output_of(outcome.message)
+        answering = pipelines.get(outcome.message.pipeline)  # the fallback, where it was late
+        result = answering.output_of(outcome.message)
         if request.query_params.get("annotate", "0") not in ("0", "false"):
             picture = await run_in_threadpool(annotated_jpeg, message.content, result)
             return Response(picture, media_type="image/jpeg")
         return json_response(
-            {"id": message.id, "pipeline": pipeline.id, "result": result_json(result)}
+            {"id": message.id, "pipeline": answering.id, "result": result_json(result)}
         )
 
     async def listed(_: Request) -> Response:
@@ -129,4 +132,6 @@ def _raise_failure(outcome: Outcome) -> None:
         return
     if outcome.message.error is not None:
         raise outcome.message.error.error
+    if outcome.reason == "late":
+        raise DeadlineExceeded("the deadline passed before the pipeline could run")
     raise InvalidInput(f"the pipeline dropped this message: {outcome.reason}")

@@ -7,9 +7,10 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message, Receive, Scope
 
 from app.api.status import retry_headers, status_of, text_of
-from app.errors import TooLarge
+from app.errors import InvalidInput, TooLarge, UnsupportedMedia
 from app.types import JsonValue
 
 logger = logging.getLogger(__name__)
@@ -17,17 +18,42 @@ logger = logging.getLogger(__name__)
 MAX_BODY = 64 * 1024 * 1024
 
 
-async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
-    """The whole body. Raises TooLarge as soon as the limit is known to be passed."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise TooLarge(f"the body has {declared} bytes; the limit is {limit}")
-    chunks = bytearray()
-    async for chunk in request.stream():
-        chunks += chunk
-        if len(chunks) > limit:
-            raise TooLarge(f"the body is over the limit of {limit} bytes")
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body.
+
+    Raises TooLarge as soon as the limit is known to be passed, UnsupportedMedia for a compressed
+    body and InvalidInput where the caller goes away before its end.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length" and _is_over(value):
+            raise TooLarge(f"the body is over the limit of {MAX_BODY} bytes")
+        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            raise UnsupportedMedia("compressed bodies are not handled; send the body as it is")
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    more = _goes_on(message)
+    if not more and len(body) <= MAX_BODY:
+        return body
+    chunks = bytearray(body)
+    while more and len(chunks) <= MAX_BODY:
+        message = await receive()
+        chunks += message.get("body", b"")
+        more = _goes_on(message)
+    if len(chunks) > MAX_BODY:
+        raise TooLarge(f"the body is over the limit of {MAX_BODY} bytes")
     return bytes(chunks)
+
+
+def _is_over(declared: bytes) -> bool:
+    """Numbers too long for any body are not even converted."""
+    return declared.isdigit() and (len(declared) > 18 or int(declared) > MAX_BODY)
+
+
+def _goes_on(message: Message) -> bool:
+    if message["type"] == "http.disconnect":
+        raise InvalidInput("the body ended before its end")
+    more: bool = message.get("more_body", False)
+    return more
 
 
 def json_response(

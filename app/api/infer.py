@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.codec import decode_request, encode_response
 from app.api.dataplane import DataPlane
-from app.api.http import MAX_BODY, error_body, log_failure
+from app.api.http import error_body, log_failure, read_body
 from app.api.status import retry_headers, status_of
-from app.errors import TooLarge
+from app.errors import InvalidInput
 
 _PREFIX = "/v2/models/"
 _SUFFIX = "/infer"
@@ -23,6 +23,7 @@ _SUFFIX = "/infer"
 class InferEndpoint:
     """Answers inference requests itself and leaves every other request to `app`.
 
+    A body is read as JSON whatever its content type says: many clients name none, or a wrong one.
     `timeout_s` is the deadline of a request, in seconds from its arrival.
     """
 
@@ -45,7 +46,9 @@ class InferEndpoint:
         deadline = time.monotonic() + self._timeout_s
         extra: Mapping[str, str] = {}
         try:
-            body = await _read(scope, receive)
+            self._dataplane.model(target[0])
+            _refuse_binary(scope)
+            body = await read_body(scope, receive)
             response = await self._dataplane.infer(decode_request(*target, body, deadline))
             answer = encode_response(response)
             status = 200
@@ -68,26 +71,16 @@ def model_of_path(path: str) -> tuple[str, str | None] | None:
     if not (path.startswith(_PREFIX) and path.endswith(_SUFFIX)):
         return None
     parts = path[len(_PREFIX) : -len(_SUFFIX)].split("/")
-    if len(parts) == 1:
+    if len(parts) == 1 and parts[0]:
         return parts[0], None
-    if len(parts) == 3 and parts[1] == "versions":
+    if len(parts) == 3 and all(parts) and parts[1] == "versions":
         return parts[0], parts[2]
     return None
 
 
-async def _read(scope: Scope, receive: Receive) -> bytes:
-    """The body. Raises TooLarge before reading one that declares too much."""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > MAX_BODY:
-            raise TooLarge(f"the body has {int(value)} bytes; the limit is {MAX_BODY}")
-    message = await receive()
-    if not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        return body
-    chunks = bytearray(message.get("body", b""))
-    while message.get("more_body", False):
-        message = await receive()
-        chunks += message.get("body", b"")
-        if len(chunks) > MAX_BODY:
-            raise TooLarge(f"the body is over the limit of {MAX_BODY} bytes")
-    return bytes(chunks)
+def _refuse_binary(scope: Scope) -> None:
+    """The protocol's binary data extension is not in the server's list of extensions."""
+    if any(name == b"inference-header-content-length" for name, _ in scope["headers"]):
+        raise InvalidInput(
+            "inference-header-content-length: binary tensor data is not handled; send JSON"
+        )

@@ -25,8 +25,8 @@ def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
         return json_response(encode_metadata(await dataplane.model_metadata(*_names(request))))
 
     async def ready(request: Request) -> Response:
-        name, _ = _names(request)
-        is_ready = await dataplane.model_ready(name)
+        name, version = _names(request)
+        is_ready = await dataplane.model_ready(name, version)
         return json_response({"name": name, "ready": is_ready}, 200 if is_ready else 503)
 
     async def post_only(_: Request) -> Response:
@@ -50,6 +50,7 @@ def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
         routes=model_routes(dataplane),
         exception_handlers={MantaError: on_error, HTTPException: on_error, Exception: on_error},
     )
+    app.router.redirect_slashes = False
 
     async def from_the_root(scope: Scope, receive: Receive, send: Send) -> None:
         """Serve names the application's own prefix as the root; the routes begin above it."""

@@ -32,6 +32,9 @@ INTERNAL = Status(500, "INTERNAL")
 
 RETRY_AFTER_SECONDS = 1
 
+MAX_TEXT = 1000
+"""An error may repeat what the caller sent, but not all of a large body."""
+
 
 def status_of(error: Exception) -> Status:
     """The status of an error; INTERNAL for one that Manta did not raise on purpose."""
@@ -46,5 +49,6 @@ def retry_headers(http_status: int) -> dict[str, str]:
 def text_of(error: Exception) -> str:
     """What a caller may read of an error: nothing of the inside of one that is our fault."""
     if isinstance(error, errors.MantaError) and not isinstance(error, errors.ConfigurationError):
-        return str(error)
+        text = str(error)
+        return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
     return "internal error"

@@ -51,6 +51,7 @@ class AutoConfig(DetectionConfig):
 
 def _node(decoder: Decoder | None) -> Callable[[DetectionConfig, object], Detections]:
     def detect(config: DetectionConfig, value: object) -> Detections:
+        """The model's output as Detections, best first, without doubles."""
         tensors = require_tensors(value)
         transform = require_transform(tensors)
         output = pick_output(tensors.arrays, config.output)

@@ -58,4 +58,5 @@ def register_function(
     def factory(settings: ConfigT, context: NodeContext) -> Node:
         return FunctionNode(partial(function, settings), context, blocking=blocking)
 
+    factory.__doc__ = function.__doc__  # what the node does, for the reference pages
     NODES.register(type_name, config, factory, aliases=aliases)

@@ -4,7 +4,7 @@ The short form is expanded to the graph it stands for; then the graph is checked
 problem of a pipeline is reported, not only the first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
@@ -14,10 +14,14 @@ from app.config import PipelineConfig, PipelinesConfig
 from app.connector_config import ConnectorConfig
 from app.errors import ConfigurationError
 from app.interfaces import Node, NodeContext
-from app.pipeline.checks import file_problems, graph_problems
+from app.pipeline.checks import (
+    EMIT,
+    file_problems,
+    graph_problems,
+    short_form_params,
+    short_form_types,
+)
 from app.registry import NODES, SOURCES
-
-EMIT = "emit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,11 @@ class Graph:
 
 def compile_graph(pipeline: PipelineConfig, config: PipelinesConfig) -> Graph:
     """Raises ConfigurationError with one line for each problem of this pipeline."""
-    problems = list(graph_problems(pipeline, config))
+    problems = [problem.reason for problem in graph_problems(pipeline, config)]
     if problems:
-        raise ConfigurationError("; ".join(problems), field=f"pipeline {pipeline.id!r}")
+        raise ConfigurationError(
+            "\n".join(f"pipeline {pipeline.id!r}: {problem}" for problem in problems)
+        )
     sources = [node for node in pipeline.nodes if node.type in SOURCES]
     nodes = _graph_form(pipeline, {node.id for node in sources})
     output = pipeline.output or _last(nodes)
@@ -93,26 +99,12 @@ def _graph_form(pipeline: PipelineConfig, sources: set[str]) -> list[GraphNode]:
 def _short_form(pipeline: PipelineConfig) -> list[GraphNode]:
     """preprocess -> model -> postprocess, each where it is given."""
     nodes: list[GraphNode] = []
-
-    def append(node_id: str, type_name: str | None, params: Mapping[str, object]) -> None:
-        if type_name is not None:
-            config = NODES.get(type_name).config.model_validate(params)
-            inputs = (nodes[-1].id,) if nodes else ()
-            nodes.append(GraphNode(node_id, type_name, config, inputs))
-
-    append("preprocess", pipeline.preprocess, {})
-    append("model", "infer" if pipeline.model else None, {"model": pipeline.model})
-    append("postprocess", pipeline.postprocess, _model_of(pipeline))
+    for node_id, type_name in short_form_types(pipeline).items():
+        params = short_form_params(pipeline, node_id, type_name)
+        config = NODES.get(type_name).config.model_validate(params)
+        inputs = (nodes[-1].id,) if nodes else ()
+        nodes.append(GraphNode(node_id, type_name, config, inputs))
     return nodes
-
-
-def _model_of(pipeline: PipelineConfig) -> Mapping[str, object]:
-    """A postprocess that reads a model's labels is told which model it follows."""
-    takes_model = (
-        pipeline.postprocess in NODES
-        and "model" in NODES.get(pipeline.postprocess or "").config.model_fields
-    )
-    return {"model": pipeline.model} if takes_model else {}
 
 
 def _last(nodes: list[GraphNode]) -> str:
@@ -152,7 +144,7 @@ def compile_all(config: PipelinesConfig) -> dict[str, Graph]:
     Raises ConfigurationError with one line for each problem of the whole file.
     """
     graphs: dict[str, Graph] = {}
-    problems = list(file_problems(config))
+    problems = [problem.reason for problem in file_problems(config)]
     for pipeline in config.pipelines:
         try:
             graphs[pipeline.id] = compile_graph(pipeline, config)

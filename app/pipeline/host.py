@@ -66,16 +66,16 @@ class PipelineHost:
     def _build(self, name: str, graphs: Mapping[str, Graph], resources: Resources) -> None:
         if name in self._pipelines or name in self.unavailable:
             return
+        graph = graphs.get(name)
+        if graph is None:
+            raise ConfigurationError(f"there is no pipeline {name!r}", field="pipelines")
         try:
-            graph = graphs[name]
             fallback = graph.pipeline.fallback
             if fallback is not None:
                 self._build(fallback, graphs, resources)
             self._pipelines[name] = Pipeline(
                 graph, resources, None if fallback is None else self.get(fallback)
             )
-        except KeyError:
-            raise ConfigurationError(f"there is no pipeline {name!r}", field="pipelines") from None
         except (ModelNotFound, PipelineNotFound, ConfigurationError) as error:
             self.unavailable[name] = str(error)
             logger.warning("pipeline %r cannot run here: %s", name, error)

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import asdict, dataclass, replace
 
-from app.errors import NotConnected
 from app.interfaces import Clock, Node, NodeContext, Sink
 from app.pipeline.graph import Graph, GraphNode
 from app.pipeline.outcome import Outcome
@@ -110,7 +109,8 @@ class Pipeline:
         """Stale work is dropped before it is done, or done more cheaply."""
         if self._fallback is None:
             return Outcome("dropped", "late", message)
-        outcome = await self._fallback.process(replace(message, deadline=None))
+        handed_over = replace(message, deadline=None, pipeline=self._fallback.id)
+        outcome = await self._fallback.process(handed_over)
         return (
             outcome
             if outcome.kind == "dropped"
@@ -131,7 +131,12 @@ class Pipeline:
         for (spec, _), output in zip(runnable, outputs, strict=True):
             if output is None:
                 continue
-            metadata.update(output.metadata)
+            # What a node left alone may not undo what another of this level has changed.
+            metadata.update(
+                (key, value)
+                for key, value in output.metadata.items()
+                if key not in message.metadata or message.metadata[key] is not value
+            )
             if spec.id in output.results:
                 results[spec.id] = output.results[spec.id]
                 alive.add(spec.id)
@@ -159,7 +164,8 @@ class Pipeline:
         )
         try:
             await self._dead_letter.write(letter)
-        except NotConnected:
+        except Exception as error:  # noqa: BLE001  # whatever a sink raises, the stream goes on
+            self.stats.last_error = f"dead_letter: {error}"
             return Outcome("dropped", "dead_letter_failed", message)
         return Outcome("dropped", reason, message)
 

@@ -139,6 +139,11 @@ class MqttConnection:
         if not done and isinstance(sock, socket.socket):
             sock.shutdown(socket.SHUT_RDWR)
         await stopping
+        # paho closes the sockets that wake its thread when it is freed; in a cycle with its
+        # callbacks' owner that would be whenever the collector next runs.
+        client = self._client
+        client.on_connect = client.on_disconnect = client.on_message = None
+        client.on_subscribe = client.on_publish = None
 
     def _make_client(self, client_id: str, will: tuple[str, bytes] | None) -> Client:
         broker = self._broker

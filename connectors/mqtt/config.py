@@ -84,9 +84,6 @@ class MqttConfig(ConnectorConfig, BrokerConfig):
     status_topic: TopicName | None = None
     on_full: OnFull = "block"
 
-    def routes(self) -> tuple[str, ...]:
-        return tuple(route.pipeline for route in self.topics)
-
     @model_validator(mode="after")
     def _filters_differ(self) -> Self:
         filters = [route.filter for route in self.topics]

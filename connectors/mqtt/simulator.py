@@ -25,10 +25,12 @@ async def simulate_sensors(
     frame_topic: str = "sensors/floor1/cam1/frame",
     actions_filter: str | None = "actuators/#",
     show: Callable[[str], None] = print,
+    published: Callable[[str], None] | None = None,
     linger_s: float = 1.0,
 ) -> Simulated:
     """Publish for `seconds` seconds, QoS 1; show every action as "topic payload" on one line.
 
+    `published` is told the topic of everything that the broker has got.
     Listens `linger_s` seconds longer for the last answers. Raises NotConnected or
     ConnectorRejected for a broker that is away or refuses, InvalidInput for a bad picture.
     """
@@ -37,6 +39,8 @@ async def simulate_sensors(
 
     async def publish(topic: str, payload: bytes) -> None:
         await connection.publish(topic, payload, qos=1, retain=False, timeout=PUBLISH_TIMEOUT_S)
+        if published is not None:
+            published(topic)
 
     try:
         await connection.open()

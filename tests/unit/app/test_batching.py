@@ -122,6 +122,25 @@ def test_a_deadline_that_cannot_be_met_is_answered_at_once_and_never_run() -> No
     run_virtual(main())
 
 
+def test_fault_032_a_deadline_passes_while_the_request_runs() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(seconds_per_run=1000.0)
+        target = batcher(executor)
+        started = virtual_loop().time()
+        hanging = submit(target, Tagged(0), within=2.0)
+        await asyncio.sleep(0.001)
+        behind = submit(target, Tagged(1), within=3.0)
+        with pytest.raises(DeadlineExceeded, match="before the model answered"):
+            await hanging
+        assert virtual_loop().time() - started == pytest.approx(2.0)
+        with pytest.raises(DeadlineExceeded, match="before the model could run"):
+            await behind
+        assert virtual_loop().time() - started == pytest.approx(3.001)
+        assert (target.waiting, target.stats.expired, target.stats.succeeded) == (0, 2, 0)
+
+    run_virtual(main())
+
+
 def test_a_batch_shrinks_to_meet_its_most_urgent_deadline() -> None:
     async def main() -> None:
         executor = FakeExecutor()

@@ -77,7 +77,7 @@ def test_every_error_is_reported_with_its_line_and_field() -> None:
 def test_an_unknown_field_names_those_of_its_union_member() -> None:
     assert errors_of("connectors:\n- type: broker\n  topic: t\n  topik: t\n") == [
         "f.yaml:4: connectors[0].topik: is not a known field; "
-        "known here are: password, qos, topic, type"
+        "known here are: password, qos, topic, type (did you mean topic?)"
     ]
     assert errors_of("limits:\n  a:\n    height: 2\n") == [
         "f.yaml:3: limits.a.height: is not a known field; known here are: width"
@@ -95,7 +95,7 @@ def test_a_union_member_spelled_like_a_key_does_not_mislead() -> None:
     assert errors_of(text) == [
         "f.yaml:2: connectors[0].device: is required",
         "f.yaml:5: connectors[0].devise: is not a known field; known here are: "
-        "camera, device, type",
+        "camera, device, type (did you mean device?)",
     ]
     text = "connectors:\n- type: camera\n  device: 0\n  camera:\n    width: wide\n"
     [error] = errors_of(text)

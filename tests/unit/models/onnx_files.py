@@ -51,6 +51,24 @@ def with_hidden_external_data(path: Path, location: str) -> Path:
     return _save(helper.make_graph([node], "choice", [x], [y]), path, {})
 
 
+def lookup(path: Path, size: int = 8) -> Path:
+    """A model that answers 10 times its input `x`, (batch, 1) INT64, and fails outside `size`."""
+    table = numpy_helper.from_array(np.arange(size, dtype=np.int64) * 10, "table")
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, ("batch", 1))
+    y = helper.make_tensor_value_info("y", TensorProto.INT64, ("batch", 1))
+    gather = helper.make_node("Gather", ["table", "x"], ["y"])
+    return _save(helper.make_graph([gather], "lookup", [x], [y], [table]), path, {})
+
+
+def never_runs(path: Path) -> Path:
+    """A model that loads, and fails at every run."""
+    seven = numpy_helper.from_array(np.array([7], np.int64), "seven")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n",))
+    reshape = helper.make_node("Reshape", ["x", "seven"], ["y"])
+    return _save(helper.make_graph([reshape], "never", [x], [y], [seven]), path, {})
+
+
 def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str]) -> Path:
     opsets = [helper.make_opsetid("", 17)]
     model = helper.make_model(graph, ir_version=8, opset_imports=opsets)

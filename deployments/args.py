@@ -1,0 +1,54 @@
+"""The `args` of the applications in serve_config.yaml. Knows nothing of Ray."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class AppArgs(BaseModel):
+    """What every application is told. Relative paths start at the project's directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repositories: tuple[Path, ...] = (Path("models/zoo"),)
+
+
+class ModelArgs(AppArgs):
+    """One model in its own application, which must be named as the model is.
+
+    `timeout_s` bounds a request that comes over HTTP.
+    """
+
+    model: str
+    timeout_s: float = Field(default=30.0, gt=0)
+
+
+class HostArgs(AppArgs):
+    """A process that runs pipelines: which models it holds itself, and which it calls.
+
+    `remote` are models that are applications of their own.
+    """
+
+    pipelines_file: Path = Path("config/pipelines.yaml")
+    pipelines: tuple[str, ...] = ()
+    inline: tuple[str, ...] = ()
+    remote: tuple[str, ...] = ()
+
+
+class GatewayArgs(HostArgs):
+    """Its pipelines answer over HTTP; `streams` are the applications that host connectors."""
+
+    streams: tuple[str, ...] = ()
+
+
+class StreamsArgs(HostArgs):
+    """`connectors` names those of the file that run here; empty means all of them."""
+
+    connectors: tuple[str, ...] = Field(default=())
+
+
+def resolved(path: Path) -> Path:
+    """A path of the configuration, as this process can open it."""
+    return path if path.is_absolute() else PROJECT / path

@@ -1,0 +1,103 @@
+"""Models without a runtime, and handles without a model."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.errors import ModelNotFound, ModelNotReady
+from app.types import Arrays, InferenceRequest, InferenceResponse, ModelMetadata, TensorSpec
+
+METADATA = ModelMetadata(
+    name="fake",
+    versions=("1",),
+    platform="test",
+    inputs=(TensorSpec("x", "FP32", (-1, 3)),),
+    outputs=(TensorSpec("y", "FP32", (-1, 3)),),
+    max_batch_size=8,
+)
+
+
+def doubled(inputs: Arrays) -> Arrays:
+    """The answer of these models: `y` is twice `x`."""
+    return {"y": inputs["x"].astype(np.float32) * np.float32(2)}
+
+
+class FakeModel:
+    """A Model that keeps every batch it ran and refuses what a caller must never do.
+
+    `answer` computes the outputs: it may raise, or answer nonsense. With `gate`, a run waits until
+    the gate is set: that is how a model hangs.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Arrays], Arrays] = doubled,
+        *,
+        metadata: ModelMetadata = METADATA,
+        gate: threading.Event | None = None,
+    ) -> None:
+        self.batches: list[Arrays] = []
+        self.threads: list[str] = []
+        self.loaded = False
+        self._answer = answer
+        self._metadata = metadata
+        self._gate = gate
+        self._running = threading.Lock()
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        assert self.loaded, "the metadata is read before load"
+        return self._metadata
+
+    def load(self) -> None:
+        assert not self.loaded, "loaded twice"
+        self.loaded = True
+
+    def predict(self, inputs: Arrays) -> Arrays:
+        assert self.loaded, "predict before load or after unload"
+        assert self._running.acquire(blocking=False), "two runs at once"
+        try:
+            self.batches.append(inputs)
+            self.threads.append(threading.current_thread().name)
+            if self._gate is not None:
+                assert self._gate.wait(timeout=10.0), "the gate was never opened"
+            return self._answer(inputs)
+        finally:
+            self._running.release()
+
+    def unload(self) -> None:
+        assert self.loaded, "unloaded before load, or twice"
+        self.loaded = False
+
+
+@dataclass
+class FakeHandle:
+    """A ModelHandle that answers with `answer`, or raises it, and keeps every request.
+
+    `answer` may raise, too. `state` other than "ready" makes every call a ModelNotReady.
+    """
+
+    answer: Callable[[Arrays], Arrays] | Exception = doubled
+    model: ModelMetadata = METADATA
+    state: str = "ready"
+    requests: list[InferenceRequest] = field(default_factory=list)
+
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        metadata = await self.metadata(request.version)
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        outputs = self.answer(request.inputs)
+        return InferenceResponse(metadata.name, metadata.versions[-1], outputs, request.id)
+
+    async def ready(self) -> bool:
+        return self.state == "ready"
+
+    async def metadata(self, version: str | None = None) -> ModelMetadata:
+        if self.state != "ready":
+            raise ModelNotReady(f"model {self.model.name!r} is {self.state}")
+        if version is not None and version not in self.model.versions:
+            raise ModelNotFound(f"model {self.model.name!r} has no version {version!r}")
+        return self.model

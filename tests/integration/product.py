@@ -1,0 +1,110 @@
+"""The whole product as a user runs it: `serve run` on a configuration, ended with a signal."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from tests.integration.mosquitto import free_port
+from tests.paths import ROOT
+
+START_SECONDS = 120.0
+
+
+class Product:
+    """One `serve run`, with the project's own configuration changed where a test needs it.
+
+    `pipelines` and `serve` are edits to the two files; the HTTP port is a free one.
+    """
+
+    def __init__(
+        self, folder: Path, serve: Mapping[str, Any], pipelines: Mapping[str, Any]
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "serve.log"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        pipelines_file = folder / "pipelines.yaml"
+        pipelines_file.write_text(yaml.safe_dump(dict(pipelines)))
+        config = dict(serve)
+        config["http_options"] = {"host": "127.0.0.1", "port": self.port}
+        for application in config["applications"]:
+            if "model" not in application["args"]:
+                application["args"]["pipelines_file"] = str(pipelines_file)
+        self._config = folder / "serve_config.yaml"
+        self._config.write_text(yaml.safe_dump(config))
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Returns once every model is ready."""
+        serve = Path(sys.executable).with_name("serve")
+        environ = {
+            **os.environ,
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+            "PYTHONPATH": str(ROOT),
+        }
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(serve), "run", str(self._config)],
+                cwd=ROOT,
+                env=environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.wait_until(self.is_ready, START_SECONDS)
+
+    def is_ready(self) -> bool:
+        try:
+            answer = httpx.get(f"{self.url}/v2/health/ready", timeout=2.0)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == 200 and "Manta is ready" in self.log.read_text()
+
+    def wait_until(self, condition: Any, seconds: float) -> None:
+        assert self._process is not None
+        give_up = time.monotonic() + seconds
+        while not condition():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"serve run ended:\n{self.log.read_text()[-4000:]}")
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"waited {seconds} s in vain:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.2)
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> list[psutil.Process]:
+        """Send the signal, wait for the end, and return those of its processes that still live."""
+        if self._process is None:
+            return []
+        family = psutil.Process(self.pid).children(recursive=True)
+        self._process.send_signal(sign)
+        self._process.wait(60)
+        _, alive = psutil.wait_procs(family, timeout=15)
+        self._process = None
+        return alive
+
+    def process_status(self, application: str) -> dict[str, Any]:
+        processes = httpx.get(f"{self.url}/v1/status", timeout=10).json()["processes"]
+        found: dict[str, Any] = next(p for p in processes if p["application"] == application)
+        return found
+
+
+def project_files() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The project's own two configuration files, as data to be changed."""
+    serve = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    pipelines = yaml.safe_load((ROOT / "config" / "pipelines.yaml").read_text())
+    return serve, pipelines

@@ -1,0 +1,96 @@
+"""The pipelines of one process."""
+
+import logging
+
+import pytest
+
+from app.errors import ConfigurationError, PipelineNotFound
+from app.types import Message
+from tests.fakes.models import FakeHandle
+from tests.fakes.pipelines import PipelineBench
+
+TWO = """
+pipelines:
+  - {id: works, nodes: [{id: a, type: scripted}]}
+  - {id: lacks, model: absent}
+"""
+
+
+def to(pipeline: str) -> Message:
+    return Message("7", "cam", "content", captured_at=0.0, pipeline=pipeline)
+
+
+async def test_messages_go_to_the_pipeline_that_they_name() -> None:
+    host = PipelineBench().host(TWO)
+    await host.open()
+    outcome = await host.process(to("works"))
+    assert outcome.kind == "processed"
+    for name in ("lacks", "unknown", ""):
+        outcome = await host.process(to(name))
+        assert (outcome.kind, outcome.reason) == ("dropped", "no_pipeline")
+
+
+async def test_a_pipeline_that_cannot_run_here_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        host = PipelineBench().host(TWO)
+    reason = "model 'absent' is not served here"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"pipeline 'lacks' cannot run here: {reason}"
+    ]
+    assert host.status()["lacks"] == {"state": "unavailable", "reason": reason}
+    with pytest.raises(PipelineNotFound, match=f"pipeline 'lacks' cannot run here: {reason}"):
+        host.get("lacks")
+    with pytest.raises(PipelineNotFound, match="there is no pipeline 'unknown'"):
+        host.get("unknown")
+
+
+async def test_the_status_counts(journal: list[str]) -> None:
+    host = PipelineBench().host(TWO)
+    await host.open()
+    await host.process(to("works"))
+    status = host.status()["works"]
+    assert isinstance(status, dict)
+    assert (status["state"], status["processed"], status["dropped"]) == ("ready", 1, 0)
+
+
+def test_only_the_named_pipelines_and_their_fallbacks_are_built() -> None:
+    text = """
+pipelines:
+  - {id: a, model: fake, fallback: b}
+  - {id: b, nodes: [{id: n, type: scripted}]}
+  - {id: c, nodes: [{id: n, type: scripted}]}
+"""
+    bench = PipelineBench(models={"fake": FakeHandle()})
+    assert list(bench.host(text, ["a"]).status()) == ["b", "a"]
+    assert list(bench.host(text, ["c", "c"]).status()) == ["c"]
+    assert list(bench.host(text, []).status()) == []
+
+
+def test_a_pipeline_whose_fallback_cannot_run_here_says_so() -> None:
+    text = """
+pipelines:
+  - {id: a, nodes: [{id: n, type: scripted}], fallback: b}
+  - {id: b, model: absent}
+"""
+    host = PipelineBench().host(text)
+    assert host.unavailable["a"].startswith("pipeline 'b' cannot run here: model 'absent'")
+
+
+def test_a_name_that_no_pipeline_has_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="there is no pipeline 'typo'"):
+        PipelineBench().host(TWO, ["works", "typo"])
+
+
+def test_a_bug_in_a_node_is_not_taken_for_a_missing_pipeline() -> None:
+    text = "pipelines: [{id: p, nodes: [{id: a, type: scripted, params: {cannot_be_built: true}}]}]"
+    with pytest.raises(KeyError, match="a bug in the node"):
+        PipelineBench().host(text)
+
+
+async def test_all_are_opened_and_closed(journal: list[str]) -> None:
+    host = PipelineBench().host(TWO)
+    await host.open()
+    await host.close()
+    assert journal == ["open a", "close a"]
