@@ -1,5 +1,6 @@
 """The bytes of one request in each form a server takes, and whether an answer is right."""
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.models import BenchmarkModel
 
-Encoding = Literal["json", "binary", "raw", "multipart"]
+Encoding = Literal["json", "binary", "raw", "base64"]
 
 TOLERANCE = 1e-3
-_BOUNDARY = "manta-benchmark"
 _DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -29,7 +29,7 @@ def build_body(model: BenchmarkModel, encoding: Encoding) -> RequestBody:
     json: Open Inference Protocol. binary: its binary tensor data extension, as Triton defines it: a
     JSON header whose length stands in `Inference-Header-Content-Length`, then the little-endian
     bytes of the tensors; the answer is asked for in the same form. raw: the tensor's bytes alone.
-    multipart: the same as a file in a form, for servers that take other bytes in no other way.
+    base64: the same as a string in JSON, for servers that take bytes in no other way.
     """
     if encoding == "json":
         return RequestBody({"Content-Type": "application/json"}, _json(_v2(model, data=True)))
@@ -43,13 +43,8 @@ def build_body(model: BenchmarkModel, encoding: Encoding) -> RequestBody:
         return RequestBody(headers, header + tensor)
     if encoding == "raw":
         return RequestBody({"Content-Type": "application/octet-stream"}, tensor)
-    part = (
-        f"--{_BOUNDARY}\r\n"
-        'Content-Disposition: form-data; name="tensor"; filename="tensor"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    content = part.encode() + tensor + f"\r\n--{_BOUNDARY}--\r\n".encode()
-    return RequestBody({"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}, content)
+    content = _json({"tensor": base64.b64encode(tensor).decode()})
+    return RequestBody({"Content-Type": "application/json"}, content)
 
 
 def check_answer(model: BenchmarkModel, headers: dict[str, str], content: bytes) -> None:

@@ -30,8 +30,8 @@ end
 
 @dataclass(frozen=True)
 class LoadResult:
-    """Rates in requests a second, latencies in milliseconds; `failed` had another status than 2xx
-    or 3xx, or no answer."""
+    """`rate` in good answers a second, latencies in milliseconds; `failed` requests had a status of
+    400 and above, or no answer."""
 
     rate: float
     p50: float
@@ -68,7 +68,7 @@ def run_wrk(url: str, body: RequestBody, connections: int, seconds: float) -> Lo
 
 def _result(counted: dict[str, float]) -> LoadResult:
     return LoadResult(
-        rate=counted["requests"] / counted["microseconds"] * 1e6,
+        rate=(counted["requests"] - counted["failed"]) / counted["microseconds"] * 1e6,
         p50=counted["p50"] / 1e3,
         p90=counted["p90"] / 1e3,
         p99=counted["p99"] / 1e3,

@@ -189,8 +189,6 @@ SERVERS = (
     Server("mlserver", "MLServer", partial(_mlserver, batch_size=0)),
     Server("mlserver-batching", "MLServer", partial(_mlserver, batch_size=BATCH_SIZE)),
     Server("pytriton", "pytriton", _pytriton, "binary"),
-    Server("litserve", "LitServe", partial(_litserve, batch_size=1), "multipart"),
-    Server(
-        "litserve-batching", "LitServe", partial(_litserve, batch_size=BATCH_SIZE), "multipart"
-    ),
+    Server("litserve", "LitServe", partial(_litserve, batch_size=1), "base64"),
+    Server("litserve-batching", "LitServe", partial(_litserve, batch_size=BATCH_SIZE), "base64"),
 )

@@ -4,6 +4,7 @@ python -m benchmarks.peers.litserve_server --repository DIR --port N [--batch N]
 """
 
 import argparse
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,13 @@ class OnnxApi(litserve.LitAPI):  # type: ignore[misc]  # the package is not in t
         self._model = SingleInputModel(self._file)
 
     def decode_request(self, request: Request) -> Any:
-        """JSON, or a multipart form with the tensor's bytes as a file.
+        """The protocol's JSON, or the tensor's bytes in base64.
 
         LitServe reads the annotation as "parse the body as its content type says", and passes what
         it parsed.
         """
         if "tensor" in request:
-            return self._model.decode_raw(request["tensor"].file.read())
+            return self._model.decode_raw(base64.b64decode(request["tensor"]))
         return self._model.decode_json(request)
 
     def batch(self, inputs: Sequence[Any]) -> Any:

@@ -5,7 +5,6 @@ python -m benchmarks.peers.pytriton_server --repository DIR --port N --grpc-port
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def main() -> None:
         triton.serve()
 
 
-def _callable(model: SingleInputModel) -> Callable[..., Any]:
+def _callable(model: SingleInputModel) -> Any:
     @batch  # type: ignore[untyped-decorator]  # the package is not in this environment
     def infer(**inputs: Any) -> dict[str, Any]:
         return {model.output: model.run(inputs[model.input])}

@@ -39,4 +39,5 @@ class Server:
 
 
 def build(arguments: Arguments) -> Application:
-    return Server.bind(arguments.repository)
+    application: Application = Server.bind(arguments.repository)  # type: ignore[attr-defined]
+    return application
