@@ -50,11 +50,16 @@ def shipped_config(port: int) -> dict[str, Any]:
 
 
 def product_config(
-    models: Mapping[str, BenchmarkModel], port: int, *, own_application: bool = False
+    models: Mapping[str, BenchmarkModel],
+    port: int,
+    *,
+    own_application: bool = False,
+    timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """The shipped configuration with these models in place of its own.
 
-    The gateway's process holds them, or each is an application of its own.
+    The gateway's process holds them, or each is an application of its own with the bound
+    `timeout_s` on a request.
     """
     config = shipped_config(port)
     gateway = config["applications"][0]
@@ -68,7 +73,11 @@ def product_config(
             "route_prefix": f"/v2/models/{name}",
             "import_path": "deployments.model:build",
             "runtime_env": runtime_env,
-            "args": {"repositories": repositories, "model": name},
+            "args": {
+                "repositories": repositories,
+                "model": name,
+                "timeout_s": timeout_s,
+            },
             "deployments": [{"name": "Model", "ray_actor_options": {"num_cpus": 0.1}}],
         }
         for name in remote

@@ -106,6 +106,12 @@ def _ray(models: Models, configure: Callable[[Models, int], object]) -> Iterator
         )
 
 
+def product_server(models: Models, timeout_s: float) -> AbstractContextManager[RunningServer]:
+    """Ours, each model as its own application with this bound on a request, in seconds."""
+    configure = partial(product_config, own_application=True, timeout_s=timeout_s)
+    return _ray(models, configure)
+
+
 @contextmanager
 def _mlserver(models: Models, batch_size: int) -> Iterator[RunningServer]:
     python = prepare(MLSERVER)
