@@ -33,8 +33,10 @@ class GatewayReplica:
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        timeout_s = self._process.config.gateway.timeout_s
-        return build_gateway_app(self._dataplane, self._process.host, self._statuses, timeout_s)
+        gateway = self._process.config.gateway
+        return build_gateway_app(
+            self._dataplane, self._process.host, self._statuses, gateway.timeout_s, gateway.limits
+        )
 
     async def status(self) -> dict[str, JsonValue]:
         return self._process.status()

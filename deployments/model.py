@@ -28,11 +28,11 @@ class ModelReplica:
         repository = ModelRepository(resolved(path) for path in args.repositories)
         self._service = LocalModelService(repository, args.model)
         self._dataplane = DataPlane({args.model: self._service})
-        self._timeout_s = args.timeout_s
+        self._args = args
         await self._service.load()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_model_app(self._dataplane, self._timeout_s)
+        return build_model_app(self._dataplane, self._args.timeout_s, self._args.limits)
 
     async def infer(self, request: InferenceRequest, budget_s: float) -> InferenceResponse:
         return await self._service.infer(replace(request, deadline=time.monotonic() + budget_s))
