@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.grpc_config import GrpcConfig
 from app.limits import Limits
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -41,9 +42,13 @@ class HostArgs(AppArgs):
 
 
 class GatewayArgs(HostArgs):
-    """Its pipelines answer over HTTP; `streams` are the applications that host connectors."""
+    """Its pipelines answer over HTTP; `streams` are the applications that host connectors.
+
+    Without `grpc`, there is no gRPC server.
+    """
 
     streams: tuple[str, ...] = ()
+    grpc: GrpcConfig | None = None
 
 
 class StreamsArgs(HostArgs):

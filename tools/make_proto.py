@@ -49,9 +49,9 @@ def main() -> int:
     (FOLDER / "inference_pb2.py").write_text(
         MODULE.format(source=SOURCE, serialized="\n    ".join(_literals(file)))
     )
-    pool = "from google.protobuf import descriptor_pool as _descriptor_pool\n"
+    types = types.replace("DESCRIPTOR:", "POOL: _descriptor_pool.DescriptorPool\nDESCRIPTOR:", 1)
     (FOLDER / "inference_pb2.pyi").write_text(
-        pool + types.replace("\nDESCRIPTOR:", "\nPOOL: _descriptor_pool.DescriptorPool\nDESCRIPTOR:")
+        f"from google.protobuf import descriptor_pool as _descriptor_pool\n{types}"
     )
     return 0
 

@@ -33,8 +33,13 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-_NARROW = frozenset(("INT8", "INT16", "UINT8", "UINT16"))
-"""Those that are sent in a wider field, so that a value may be out of range."""
+_RANGES = {
+    "INT8": (-(2**7), 2**7 - 1),
+    "INT16": (-(2**15), 2**15 - 1),
+    "UINT8": (0, 2**8 - 1),
+    "UINT16": (0, 2**16 - 1),
+}
+"""Of those that are sent in a wider field."""
 
 _RAW_OUTPUT = b"\x32"
 """The tag of `ModelInferResponse.raw_output_contents`: field 6, a length and that many bytes."""
@@ -91,7 +96,7 @@ def encode_response(response: InferenceResponse) -> bytes:
     message = pb.ModelInferResponse(
         model_name=response.model, model_version=response.version, id=response.id or ""
     )
-    parts = [b""]
+    parts: list[bytes | memoryview] = [b""]
     for name, array in response.outputs.items():
         message.outputs.add(name=name, datatype=datatype_of(array.dtype), shape=array.shape)
         raw = memoryview(encode_raw(array))
@@ -169,11 +174,10 @@ def _decode_contents(
             f"{where}.contents.{field}: has {len(values)} elements but shape {list(shape)} has"
             f" {math.prod(shape)}"
         )
-    dtype = DTYPES[datatype]
-    if datatype in _NARROW and values:
-        limit = np.iinfo(dtype)
+    if datatype in _RANGES and values:
+        least, most = _RANGES[datatype]
         for outlier in (min(values), max(values)):
-            if not limit.min <= outlier <= limit.max:
+            if not least <= outlier <= most:
                 raise InvalidInput(
                     f"{where}.contents.{field}: {outlier} is out of range for {datatype}"
                 )
@@ -181,7 +185,7 @@ def _decode_contents(
         array = np.empty(len(values), dtype=np.object_)
         array[:] = list(values)
         return array.reshape(shape)
-    return np.fromiter(values, dtype, len(values)).reshape(shape)
+    return np.fromiter(values, DTYPES[datatype], len(values)).reshape(shape)
 
 
 def _decode_outputs(

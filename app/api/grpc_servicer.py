@@ -14,9 +14,9 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from app.api.classification import classified
-from app.api.fields import decode_json
 from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_config, encode_metadata, encode_statistics
+from app.api.fields import decode_json
 from app.api.grpc_codec import (
     decode_request,
     encode_response,
@@ -75,24 +75,22 @@ class GrpcServicer:
 
     def handler(self) -> grpc.GenericRpcHandler:
         unary = {
-            "ServerLive": (pb.ServerLiveRequest, self._server_live),
-            "ServerReady": (pb.ServerReadyRequest, self._server_ready),
-            "ServerMetadata": (pb.ServerMetadataRequest, self._server_metadata),
-            "ModelReady": (pb.ModelReadyRequest, self._model_ready),
-            "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
-            "ModelConfig": (pb.ModelConfigRequest, self._model_config),
-            "ModelStatistics": (pb.ModelStatisticsRequest, self._model_statistics),
-            "RepositoryIndex": (pb.RepositoryIndexRequest, self._repository_index),
-            "RepositoryModelLoad": (pb.RepositoryModelLoadRequest, self._load),
-            "RepositoryModelUnload": (pb.RepositoryModelUnloadRequest, self._unload),
+            "ServerLive": _unary(pb.ServerLiveRequest, self._server_live),
+            "ServerReady": _unary(pb.ServerReadyRequest, self._server_ready),
+            "ServerMetadata": _unary(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelReady": _unary(pb.ModelReadyRequest, self._model_ready),
+            "ModelMetadata": _unary(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": _unary(pb.ModelConfigRequest, self._model_config),
+            "ModelStatistics": _unary(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": _unary(pb.RepositoryIndexRequest, self._repository_index),
+            "RepositoryModelLoad": _unary(pb.RepositoryModelLoadRequest, self._load),
+            "RepositoryModelUnload": _unary(pb.RepositoryModelUnloadRequest, self._unload),
+            **dict.fromkeys(UNSUPPORTED, _unsupported),
+            "ModelInfer": self.infer,
         }
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(_unary(*method))
-            for name, method in unary.items()
+            name: grpc.unary_unary_rpc_method_handler(method) for name, method in unary.items()
         }
-        for name in UNSUPPORTED:
-            handlers[name] = grpc.unary_unary_rpc_method_handler(_unsupported)
-        handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self.infer)
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self.stream)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
@@ -123,7 +121,7 @@ class GrpcServicer:
         window: asyncio.Semaphore,
         answers: "asyncio.Queue[bytes | None]",
     ) -> None:
-        running: set[asyncio.Future[None]] = set()
+        running: set[asyncio.Task[None]] = set()
 
         async def answer(data: bytes) -> None:
             answers.put_nowait(await self._stream_answer(data, context))
@@ -131,7 +129,7 @@ class GrpcServicer:
         try:
             async for data in requests:
                 await window.acquire()
-                request = asyncio.ensure_future(answer(data))
+                request = asyncio.create_task(answer(data))
                 running.add(request)
                 request.add_done_callback(running.discard)
             if running:
