@@ -88,7 +88,7 @@ async def client(served: Served) -> AsyncIterator[triton.InferenceServerClient]:
         yield connected
 
 
-def tensor(array: np.ndarray, name: str = "image") -> tritonclient.grpc.InferInput:  # type: ignore[type-arg]
+def tensor(array: np.ndarray, name: str = "image") -> tritonclient.grpc.InferInput:
     made = tritonclient.grpc.InferInput(name, list(array.shape), "FP32")
     made.set_data_from_numpy(array)
     return made
@@ -148,9 +148,8 @@ async def test_the_blocking_client_with_its_stream(served: Served) -> None:
     def talk() -> list[str]:
         answers: queue.Queue[str] = queue.Queue()
 
-        def heard(result: object, error: object) -> None:
-            is_answer = isinstance(result, tritonclient.grpc.InferResult)
-            answers.put(result.get_response().id if is_answer else str(error))
+        def heard(result: tritonclient.grpc.InferResult | None, error: object) -> None:
+            answers.put(str(error) if result is None else result.get_response().id)
 
         with tritonclient.grpc.InferenceServerClient(served.address) as blocking:
             blocking.infer("digits", [tensor(IMAGE)])
@@ -195,7 +194,7 @@ async def settled(served: Served) -> None:
     raise AssertionError("a request was not freed")
 
 
-BAD: list[tuple[str, str, np.ndarray, str, str]] = [  # type: ignore[type-arg]
+BAD: list[tuple[str, str, np.ndarray, str, str]] = [
     ("nowhere", "", IMAGE, "NOT_FOUND", "nowhere"),
     ("digits", "99", IMAGE, "NOT_FOUND", "99"),
     ("digits", "01", IMAGE, "INVALID_ARGUMENT", "01"),
@@ -209,7 +208,7 @@ async def test_fault_024_025_026_a_bad_request_is_told_what_is_wrong(
     client: triton.InferenceServerClient,
     model: str,
     version: str,
-    array: np.ndarray,  # type: ignore[type-arg]
+    array: np.ndarray,
     code: str,
     named: str,
 ) -> None:
