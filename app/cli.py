@@ -21,6 +21,8 @@ from app.commands.watch import watch as watch_status
 from app.simulate import Simulated
 
 URL = "http://127.0.0.1:8000"
+EVENTFUL_DAY = 140
+"""Seed of simulated room air that is stuffy after 32 readings and has other trouble later."""
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -156,7 +158,7 @@ async def _over_mqtt(simulation: Simulation, show: Notice, published: Notice) ->
     return await simulate_sensors(
         BrokerConfig(host=simulation.host, port=simulation.port),
         seconds=simulation.seconds,
-        readings=(dict(reading.payload()) for reading in readings(seed=0)),
+        readings=(dict(reading.payload()) for reading in readings(EVENTFUL_DAY)),
         readings_per_s=simulation.rate,
         reading_topic=simulation.reading_topic,
         picture=simulation.picture,

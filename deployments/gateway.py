@@ -22,7 +22,7 @@ class GatewayReplica:
     """Serves its inline models and pipelines, and speaks for the other processes."""
 
     async def __init__(self, args: GatewayArgs) -> None:  # type: ignore[misc]  # Serve awaits it
-        remove_session_after_end()
+        asyncio.get_running_loop().run_in_executor(None, remove_session_after_end)
         self._process = Process(args)
         self._dataplane = DataPlane(self._process.models)
         self._others = [

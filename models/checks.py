@@ -71,11 +71,16 @@ def _check_input(spec: TensorSpec, array: Array) -> None:
 
 
 def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
-    """Raises InferenceFailed if an output is missing or has not one row for each input row."""
+    """Raises InferenceFailed if an output is missing, of another datatype, or not a row a row."""
     for spec in metadata.outputs:
         array = outputs.get(spec.name)
         if array is None:
             raise InferenceFailed(f"model {metadata.name!r} gave no output {spec.name!r}")
+        if array.dtype != dtype_of(spec.datatype):
+            raise InferenceFailed(
+                f"output {spec.name!r} of model {metadata.name!r} is {array.dtype},"
+                f" not {spec.datatype}"
+            )
         if metadata.max_batch_size > 0 and (array.ndim == 0 or array.shape[0] != rows):
             raise InferenceFailed(
                 f"output {spec.name!r} of model {metadata.name!r} has shape {list(array.shape)}"

@@ -2,16 +2,26 @@
 
 import asyncio
 import logging
+import re
 from typing import Literal
 
 from app.errors import ConfigurationError, InferenceFailed, MantaError, ModelNotFound, ModelNotReady
 from app.interfaces import Model
-from app.types import Arrays, InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+from app.types import (
+    Arrays,
+    InferenceRequest,
+    InferenceResponse,
+    JsonValue,
+    ModelMetadata,
+    ModelStatistics,
+)
 from models.metadata import warm_up_inputs
 from models.repository import ModelRepository
 from models.version import ModelVersion
 
 logger = logging.getLogger(__name__)
+
+_DIRECTORIES = re.compile(r"(?<![\w/:.])(?:/[^\s/'\":,;]+)+/")
 
 State = Literal["loading", "ready", "failed", "unloaded"]
 
@@ -32,15 +42,26 @@ class LocalModelService:
         self.reason = ""
 
     async def load(self) -> None:
-        """Load and warm up. A failure is kept in `state` and `reason`, and logged, not raised."""
+        """Load and warm up. A failure is kept in `state` and `reason`, and logged, not raised.
+
+        The log has all of it; `reason`, which callers may read, names files without directories.
+        """
         try:
-            self._version = await asyncio.get_running_loop().run_in_executor(None, self._load)
+            version = await asyncio.get_running_loop().run_in_executor(None, self._load)
         except MantaError as error:
-            self.state, self.reason = "failed", str(error)
+            self.state, self.reason = "failed", _DIRECTORIES.sub("", str(error))
             logger.error("model %r cannot be served: %s", self.name, error)
             return
+        except Exception as error:
+            self.state, self.reason = "failed", f"loading it raised {type(error).__name__}"
+            logger.exception("model %r cannot be served", self.name)
+            return
+        if self.state == "unloaded":  # closed meanwhile
+            await version.close()
+            return
+        self._version = version
         self.state = "ready"
-        logger.info("model %r version %s is ready", self.name, self._version.version)
+        logger.info("model %r version %s is ready", self.name, version.version)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         version = self._ready_version(request.version)
@@ -61,6 +82,9 @@ class LocalModelService:
 
     async def metadata(self, version: str | None = None) -> ModelMetadata:
         return self._ready_version(version).metadata
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        return (self._ready_version(version).statistics(),)
 
     async def close(self) -> None:
         """Unload. Requests that come later get ModelNotReady."""

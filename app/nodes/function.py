@@ -7,8 +7,10 @@ the event loop would hold up every other message and the health checks of the pr
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import TypeVar
 
+from app.errors import ConfigurationError
 from app.interfaces import Node, NodeContext
 from app.registry import NODES, ComponentConfig
 from app.types import Message
@@ -53,9 +55,20 @@ def register_function(
     blocking: bool,
     aliases: tuple[str, ...] = (),
 ) -> None:
-    """Register `function(config, *values)` as a node type."""
+    """Register `function(config, *values)` as a node type.
+
+    A graph that gives it more or fewer inputs than it takes is a ConfigurationError.
+    """
 
     def factory(settings: ConfigT, context: NodeContext) -> Node:
+        values = context.inputs or ("the content",)
+        try:
+            signature(function).bind(settings, *values)
+        except TypeError:
+            raise ConfigurationError(
+                f"node {context.id!r}: {type_name} does not take {len(values)} inputs"
+                f" ({', '.join(values)})"
+            ) from None
         return FunctionNode(partial(function, settings), context, blocking=blocking)
 
     factory.__doc__ = function.__doc__  # what the node does, for the reference pages

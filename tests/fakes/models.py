@@ -1,13 +1,22 @@
 """Models without a runtime, and handles without a model."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.errors import ModelNotFound, ModelNotReady
-from app.types import Arrays, InferenceRequest, InferenceResponse, ModelMetadata, TensorSpec
+from app.errors import DeadlineExceeded, ModelNotFound, ModelNotReady
+from app.types import (
+    Arrays,
+    InferenceRequest,
+    InferenceResponse,
+    ModelMetadata,
+    ModelStatistics,
+    TensorSpec,
+)
+from models.checks import check_inputs, check_outputs
 
 METADATA = ModelMetadata(
     name="fake",
@@ -41,6 +50,7 @@ class FakeModel:
         self.batches: list[Arrays] = []
         self.threads: list[str] = []
         self.loaded = False
+        self.started = threading.Event()
         self._answer = answer
         self._metadata = metadata
         self._gate = gate
@@ -61,6 +71,7 @@ class FakeModel:
         try:
             self.batches.append(inputs)
             self.threads.append(threading.current_thread().name)
+            self.started.set()
             if self._gate is not None:
                 assert self._gate.wait(timeout=10.0), "the gate was never opened"
             return self._answer(inputs)
@@ -74,22 +85,30 @@ class FakeModel:
 
 @dataclass
 class FakeHandle:
-    """A ModelHandle that answers with `answer`, or raises it, and keeps every request.
+    """A ModelHandle that answers with `answer`, or raises it, and keeps what it answered to.
 
-    `answer` may raise, too. `state` other than "ready" makes every call a ModelNotReady.
+    `answer` may raise, too. `state` other than "ready" makes every call a ModelNotReady. Requests
+    are checked against `model` as a real one would.
     """
 
     answer: Callable[[Arrays], Arrays] | Exception = doubled
     model: ModelMetadata = METADATA
     state: str = "ready"
+    clock: Callable[[], float] = time.monotonic
     requests: list[InferenceRequest] = field(default_factory=list)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         metadata = await self.metadata(request.version)
-        self.requests.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
+        check_inputs(metadata, request.inputs)
+        check_outputs(metadata, request)
+        if request.deadline is not None and self.clock() > request.deadline:
+            raise DeadlineExceeded("the deadline passed before the model could run")
+        self.requests.append(request)
         outputs = self.answer(request.inputs)
+        if request.outputs:
+            outputs = {name: outputs[name] for name in request.outputs}
         return InferenceResponse(metadata.name, metadata.versions[-1], outputs, request.id)
 
     async def ready(self) -> bool:
@@ -101,3 +120,8 @@ class FakeHandle:
         if version is not None and version not in self.model.versions:
             raise ModelNotFound(f"model {self.model.name!r} has no version {version!r}")
         return self.model
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        metadata = await self.metadata(version)
+        served = metadata.versions if version is None else (version,)
+        return tuple(ModelStatistics(metadata.name, each) for each in served)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -225,7 +225,8 @@ def test_fault_009_the_same_input_twice() -> None:
 
 @pytest.mark.parametrize("field", ["inputs", "outputs"])
 def test_fault_011_too_many_tensors(field: str) -> None:
-    refused({field: [tensor(name=f"t{n}") for n in range(100_000)]}, f"{field}: more than 256")
+    body = b'{"%s": [%s]}' % (field.encode(), b",".join([b'{"name": "x"}'] * 100_000))
+    refused(body, f"{field}: more than 256")
 
 
 @pytest.mark.parametrize("datatype", ["FP33", "fp32", "float32", "BF16", " FP32"])
@@ -384,6 +385,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(
     name=json_values,
     datatype=st.sampled_from([*DTYPES]) | json_values,

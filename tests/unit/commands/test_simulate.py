@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
-from app.cli import cli
+from app.cli import EVENTFUL_DAY, cli
 from app.commands.outside import Outside
 from app.commands.simulate import Simulation
 from app.errors import NotConnected
 from app.simulate import Simulated
+from models.training.environment import readings
 from tests.fakes.server import TERMINAL
 
 
@@ -55,6 +57,11 @@ def test_actions_and_the_count_are_printed(tmp_path: Path) -> None:
     assert lines[-1].endswith("s: readings 2, frames 1, actions 1")
     [asked] = sensors.asked
     assert (asked.picture, asked.rate, asked.actions) == (b"jpeg", 2.0, "actuators/#")
+
+
+def test_the_simulated_day_gives_the_agents_something_to_do() -> None:
+    first_seconds = list(islice(readings(EVENTFUL_DAY), 60))
+    assert any(each.label == "stuffy" and each.values[0] > 1000 for each in first_seconds)
 
 
 def test_without_a_picture_there_is_no_word_of_frames() -> None:

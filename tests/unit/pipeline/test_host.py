@@ -89,6 +89,17 @@ def test_a_bug_in_a_node_is_not_taken_for_a_missing_pipeline() -> None:
         PipelineBench().host(text)
 
 
+def test_a_node_with_inputs_that_it_does_not_take_cannot_run() -> None:
+    text = """
+pipelines:
+  - id: p
+    nodes: [{id: a, type: scripted}, {id: b, type: scripted}, {id: image, type: image.decode}]
+    edges: [{from: a, to: image}, {from: b, to: image}]
+"""
+    host = PipelineBench().host(text)
+    assert host.unavailable["p"] == "node 'image': image.decode does not take 2 inputs (a, b)"
+
+
 async def test_all_are_opened_and_closed(journal: list[str]) -> None:
     host = PipelineBench().host(TWO)
     await host.open()

@@ -190,8 +190,9 @@ def late(fallback: str = "", params: str = "{result: cheap}") -> str:
 
 async def run_late(text: str, age: float = 0.5) -> tuple[Outcome, FakeHandle]:
     """What becomes of a message captured at 0 in the pipeline `p` at `age` seconds."""
-    handle = FakeHandle()
-    bench = PipelineBench(models={"fake": handle}, clock=ManualClock(now=age))
+    clock = ManualClock(now=age)
+    handle = FakeHandle(clock=clock.monotonic)
+    bench = PipelineBench(models={"fake": handle}, clock=clock)
     return await bench.run(text, message(np.ones((1, 3), np.float32))), handle
 
 
@@ -214,8 +215,9 @@ async def test_messages_in_time_carry_their_deadline_to_the_model() -> None:
 async def test_the_nearer_of_two_deadlines_counts() -> None:
     text = "pipelines: [{id: p, model: fake, deadline_ms: 500}]"
     for own, expected in ((0.2, 0.2), (3.0, 0.5)):
-        handle = FakeHandle()
-        bench = PipelineBench(models={"fake": handle})
+        clock = ManualClock()
+        handle = FakeHandle(clock=clock.monotonic)
+        bench = PipelineBench(models={"fake": handle}, clock=clock)
         made = Message("7", "cam", np.ones((1, 3), np.float32), captured_at=0.0, deadline=own)
         await bench.run(text, made)
         assert handle.requests[0].deadline == pytest.approx(expected)
@@ -244,7 +246,8 @@ async def test_what_the_fallback_drops_is_dropped() -> None:
 
 async def test_every_message_is_counted_once(journal: list[str]) -> None:
     clock = ManualClock()
-    bench = PipelineBench(models={"fake": FakeHandle()}, clock=clock)
+    handle = FakeHandle(clock=clock.monotonic)
+    bench = PipelineBench(models={"fake": handle}, clock=clock)
     host = bench.host(late(", fallback: small"))
     await host.open()
     pipeline = host.get("p")
