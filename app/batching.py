@@ -24,7 +24,10 @@ MAX_CURVES = 64
 
 @dataclass
 class BatchStats:
-    """Counted since start. `submitted` = the sum of all the outcomes below + what waits or runs."""
+    """Counted since start; `last_run` is in Unix seconds.
+
+    `submitted` = the sum of the five outcomes below it + what waits or runs.
+    """
 
     submitted: int = 0
     succeeded: int = 0
@@ -37,6 +40,8 @@ class BatchStats:
     queue_seconds: float = 0.0
     run_seconds: float = 0.0
     runs_by_rows: Counter[int] = field(default_factory=Counter)
+    seconds_by_rows: dict[int, float] = field(default_factory=dict)
+    last_run: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -271,6 +276,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self.stats.rows += rows
         self.stats.run_seconds += seconds
         self.stats.runs_by_rows[rows] += 1
+        self.stats.seconds_by_rows[rows] = self.stats.seconds_by_rows.get(rows, 0.0) + seconds
+        self.stats.last_run = time.time()
         for entry, result in zip(batch, results, strict=True):
             if entry.timer is not None:
                 entry.timer.cancel()

@@ -4,7 +4,7 @@ Each says who calls, when and how often, and what an error means. Implementation
 inherit: having the methods is enough.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,8 +13,11 @@ from app.types import (
     Arrays,
     InferenceRequest,
     InferenceResponse,
+    JsonValue,
     Message,
     ModelMetadata,
+    ModelState,
+    ModelStatistics,
 )
 
 
@@ -71,6 +74,30 @@ class ModelHandle(Protocol):
 
     async def metadata(self, version: str | None = None) -> ModelMetadata:
         """Raises ModelNotFound for an unknown version, ModelNotReady while none is loaded."""
+        ...
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        """One for each served version, or for `version` alone. Raises as `metadata` does."""
+        ...
+
+
+class ModelControl(Protocol):
+    """Loading and unloading models while the server runs."""
+
+    async def index(self) -> tuple[ModelState, ...]:
+        """Every version of every model that the repositories have or that is loaded."""
+        ...
+
+    async def load(self, name: str, config: Mapping[str, JsonValue] | None = None) -> None:
+        """Load or reload; returns once it is ready. `config` overrides fields of its model.yaml.
+
+        What is served already goes on until the new one is ready, and stays if that fails. Raises
+        ModelNotFound, InvalidInput for a bad override, ModelNotReady when it could not be loaded.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Finish what runs, then give the memory back. Raises ModelNotFound."""
         ...
 
 

@@ -48,6 +48,46 @@ class ModelMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class Duration:
+    """How often something happened, and how long it took in all, in nanoseconds."""
+
+    count: int = 0
+    nanoseconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatistics:
+    """What was counted of one version since it was loaded.
+
+    `inferences` counts rows, `executions` runs of the model. `last_inference` is in Unix
+    milliseconds, 0 before the first. `batches` holds the runs by their number of rows. Counters
+    of the reasons why a request got no answer are in `dropped`.
+    """
+
+    name: str
+    version: str
+    last_inference: int = 0
+    inferences: int = 0
+    executions: int = 0
+    success: Duration = Duration()
+    fail: Duration = Duration()
+    queue: Duration = Duration()
+    compute: Duration = Duration()
+    batches: Mapping[int, Duration] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One line of the repository index; `state` is READY, UNAVAILABLE, LOADING or UNLOADING."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class InferenceRequest:
     """One call of one model.
 

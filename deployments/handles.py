@@ -12,7 +12,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from app.errors import DeadlineExceeded, ModelNotReady
-from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
 
 MODEL_DEPLOYMENT = "Model"
 STATUS_TIMEOUT_S = 2.0
@@ -47,6 +47,10 @@ class RemoteModelHandle:
 
     async def metadata(self, version: str | None = None) -> ModelMetadata:
         return cast(ModelMetadata, await self._call("metadata", self._timeout_s, version))
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        answer = await self._call("statistics", self._timeout_s, version)
+        return cast(tuple[ModelStatistics, ...], answer)
 
     async def _call(self, method: str, timeout_s: float, *arguments: object) -> object:
         try:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from app.api.dataplane import DataPlane
 from app.api.rest import build_model_app
 from app.telemetry.logging import configure_logging
-from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
 from deployments.args import ModelArgs, resolved
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
@@ -42,6 +42,9 @@ class ModelReplica:
 
     async def metadata(self, version: str | None) -> ModelMetadata:
         return await self._service.metadata(version)
+
+    async def statistics(self, version: str | None) -> tuple[ModelStatistics, ...]:
+        return await self._service.statistics(version)
 
     async def status(self) -> dict[str, JsonValue]:
         return process_status(models={self._service.name: self._service.status()})

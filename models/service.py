@@ -7,7 +7,14 @@ from typing import Literal
 
 from app.errors import ConfigurationError, InferenceFailed, MantaError, ModelNotFound, ModelNotReady
 from app.interfaces import Model
-from app.types import Arrays, InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+from app.types import (
+    Arrays,
+    InferenceRequest,
+    InferenceResponse,
+    JsonValue,
+    ModelMetadata,
+    ModelStatistics,
+)
 from models.metadata import warm_up_inputs
 from models.repository import ModelRepository
 from models.version import ModelVersion
@@ -75,6 +82,9 @@ class LocalModelService:
 
     async def metadata(self, version: str | None = None) -> ModelMetadata:
         return self._ready_version(version).metadata
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        return (self._ready_version(version).statistics(),)
 
     async def close(self) -> None:
         """Unload. Requests that come later get ModelNotReady."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.batching import BatchStats, DynamicBatcher
 from app.interfaces import Model
-from app.types import Arrays, InferenceRequest, InferenceResponse
+from app.types import Arrays, Duration, InferenceRequest, InferenceResponse, ModelStatistics
 from models.checks import check_answer, check_inputs, check_outputs, key_of
 
 INLINE_SECONDS = 0.0003
@@ -45,6 +45,31 @@ class ModelVersion:
     @property
     def waiting(self) -> int:
         return self._batcher.waiting
+
+    def statistics(self) -> ModelStatistics:
+        """What was counted since this version was loaded."""
+        stats = self._batcher.stats
+        queue, run = _nanoseconds(stats.queue_seconds), _nanoseconds(stats.run_seconds)
+        return ModelStatistics(
+            name=self.metadata.name,
+            version=self.version,
+            last_inference=int(stats.last_run * 1000),
+            inferences=stats.rows,
+            executions=stats.runs,
+            success=Duration(stats.succeeded, queue + run),
+            fail=Duration(stats.failed, 0),
+            queue=Duration(stats.succeeded, queue),
+            compute=Duration(stats.runs, run),
+            batches={
+                rows: Duration(count, _nanoseconds(stats.seconds_by_rows[rows]))
+                for rows, count in sorted(stats.runs_by_rows.items())
+            },
+            dropped={
+                "shed": stats.shed,
+                "expired": stats.expired,
+                "cancelled": stats.cancelled,
+            },
+        )
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Raises RequestError or ServingError, and whatever the model raised for this request."""
@@ -101,3 +126,7 @@ def _split(outputs: Arrays, rows: Sequence[int]) -> list[Arrays]:
         parts.append({name: array[start : start + count] for name, array in outputs.items()})
         start += count
     return parts
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.errors import DeadlineExceeded, ModelNotFound, ModelNotReady
-from app.types import Arrays, InferenceRequest, InferenceResponse, ModelMetadata, TensorSpec
+from app.types import (
+    Arrays,
+    InferenceRequest,
+    InferenceResponse,
+    ModelMetadata,
+    ModelStatistics,
+    TensorSpec,
+)
 from models.checks import check_inputs, check_outputs
 
 METADATA = ModelMetadata(
@@ -113,3 +120,8 @@ class FakeHandle:
         if version is not None and version not in self.model.versions:
             raise ModelNotFound(f"model {self.model.name!r} has no version {version!r}")
         return self.model
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        metadata = await self.metadata(version)
+        served = metadata.versions if version is None else (version,)
+        return tuple(ModelStatistics(metadata.name, each) for each in served)

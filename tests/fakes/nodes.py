@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from app.errors import ConfigurationError, ModelNotFound
 from app.interfaces import ModelHandle, Node, NodeContext, Sink
 from app.registry import NODES
-from app.types import InferenceRequest, InferenceResponse, Message, ModelMetadata
+from app.types import InferenceRequest, InferenceResponse, Message, ModelMetadata, ModelStatistics
 
 
 @dataclass
@@ -41,6 +41,9 @@ class LabelledModel:
     async def metadata(self, version: str | None = None) -> ModelMetadata:
         self.asked += 1
         return ModelMetadata("labelled", ("1",), "test", (), (), labels=self.labels)
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        return (ModelStatistics("labelled", version or "1"),)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from app.types import (
     InferenceResponse,
     Message,
     ModelMetadata,
+    ModelStatistics,
     Tensors,
 )
 from tests.fakes.context import context
@@ -64,6 +65,9 @@ class LabelledModel:
     async def metadata(self, version: str | None = None) -> ModelMetadata:
         self.asked += 1
         return ModelMetadata("m", ("1",), "test", (), (), labels=self.labels)
+
+    async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
+        return (ModelStatistics("labelled", version or "1"),)
 
 
 async def topk(
