@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.direct import DirectConfig
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -15,7 +17,13 @@ class AppArgs(BaseModel):
     repositories: tuple[Path, ...] = (Path("models/zoo"),)
 
 
-class ModelArgs(AppArgs):
+class ServingArgs(AppArgs):
+    """A process that answers over HTTP; `direct` opens a door of its own, past Serve's."""
+
+    direct: DirectConfig | None = None
+
+
+class ModelArgs(ServingArgs):
     """One model in its own application, which must be named as the model is.
 
     `timeout_s` bounds a request that comes over HTTP.
@@ -37,7 +45,7 @@ class HostArgs(AppArgs):
     remote: tuple[str, ...] = ()
 
 
-class GatewayArgs(HostArgs):
+class GatewayArgs(HostArgs, ServingArgs):
     """Its pipelines answer over HTTP; `streams` are the applications that host connectors."""
 
     streams: tuple[str, ...] = ()

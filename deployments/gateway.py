@@ -7,6 +7,7 @@ from ray.serve import Application
 from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
+from app.api.direct import direct_doors
 from app.api.gateway import build_gateway_app
 from app.types import JsonValue
 from deployments.announce import announce
@@ -29,12 +30,18 @@ class GatewayReplica:
             *(RemoteProcesses(name, MODEL_DEPLOYMENT) for name in args.remote),
             *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),
         ]
+        timeout_s = self._process.config.gateway.timeout_s
+        self._app = build_gateway_app(
+            self._dataplane, self._process.host, self._statuses, timeout_s
+        )
+        self._doors = direct_doors(self._app, args.direct)
         await self._process.open()
+        for door in self._doors:
+            await door.start()
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        timeout_s = self._process.config.gateway.timeout_s
-        return build_gateway_app(self._dataplane, self._process.host, self._statuses, timeout_s)
+        return self._app
 
     async def status(self) -> dict[str, JsonValue]:
         return self._process.status()
@@ -45,6 +52,8 @@ class GatewayReplica:
 
     async def __del__(self) -> None:
         self._announcement.cancel()
+        for door in self._doors:
+            await door.stop()
         await self._process.close()
 
 

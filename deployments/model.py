@@ -8,6 +8,7 @@ from ray.serve import Application
 from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
+from app.api.direct import direct_doors
 from app.api.rest import build_model_app
 from app.telemetry.logging import configure_logging
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
@@ -28,11 +29,14 @@ class ModelReplica:
         repository = ModelRepository(resolved(path) for path in args.repositories)
         self._service = LocalModelService(repository, args.model)
         self._dataplane = DataPlane({args.model: self._service})
-        self._timeout_s = args.timeout_s
+        self._app = build_model_app(self._dataplane, args.timeout_s)
+        self._doors = direct_doors(self._app, args.direct)
         await self._service.load()
+        for door in self._doors:
+            await door.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_model_app(self._dataplane, self._timeout_s)
+        return self._app
 
     async def infer(self, request: InferenceRequest, budget_s: float) -> InferenceResponse:
         return await self._service.infer(replace(request, deadline=time.monotonic() + budget_s))
@@ -50,6 +54,8 @@ class ModelReplica:
         return process_status(models={self._service.name: self._service.status()})
 
     async def __del__(self) -> None:
+        for door in self._doors:
+            await door.stop()
         await self._service.close()
 
 
