@@ -321,8 +321,11 @@ def test_a_wrong_reading_names_its_field(product: Product) -> None:
 
 
 def test_serve_status_works(product: Product) -> None:
+    dashboard = re.search(r"View the dashboard at \S*?(http://[0-9.:]+)", product.log.read_text())
+    assert dashboard is not None
+    assert dashboard.group(1) in product.log.read_text().partition("Manta is ready")[2]
     applications: dict[str, Any] = httpx.get(
-        "http://127.0.0.1:8265/api/serve/applications/", timeout=20
+        f"{dashboard.group(1)}/api/serve/applications/", timeout=20
     ).json()["applications"]
     assert {name: app["status"] for name, app in applications.items()} == dict.fromkeys(
         ("gateway", "text-detect", "text-recognise", "streams"), "RUNNING"
