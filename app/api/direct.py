@@ -78,6 +78,10 @@ class DirectServer:
         )
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def port(self) -> int:
+        return self._config.port
+
     async def start(self) -> None:
         """Raises ConfigurationError if the address cannot be bound."""
         listening = _bound(self._config)
