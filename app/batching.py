@@ -21,7 +21,7 @@ ResultT = TypeVar("ResultT")
 
 MAX_CURVES = 64
 
-PUNCTUALITY = 0.9
+PUNCTUALITY = 0.8
 """The share of a request's time that is planned with: its answer still has a way to go."""
 
 

@@ -135,7 +135,7 @@ def test_fault_032_a_deadline_passes_while_the_request_runs() -> None:
         assert virtual_loop().time() - started == pytest.approx(2.0)
         with pytest.raises(DeadlineExceeded, match="before the model could run"):
             await behind
-        assert virtual_loop().time() - started == pytest.approx(2.701)  # no use in starting later
+        assert virtual_loop().time() - started == pytest.approx(2.401)  # no use in starting later
         assert (target.waiting, target.stats.expired, target.stats.succeeded) == (0, 2, 0)
 
     run_virtual(main())
@@ -180,7 +180,7 @@ def test_a_batch_shrinks_to_meet_its_most_urgent_deadline() -> None:
         for rows in (1, 2, 4, 8):
             for _ in range(3):
                 target.curve(0).record(rows, 0.010 + 0.001 * rows)
-        tasks = [submit(target, Tagged(0), within=0.0125)]
+        tasks = [submit(target, Tagged(0), within=0.015)]
         tasks += [submit(target, Tagged(tag)) for tag in range(1, 8)]
         await asyncio.gather(*tasks)
         assert len(executor.batches[0]) <= 2
