@@ -139,6 +139,14 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self._abandon(entry)
             raise
 
+    async def drain(self) -> None:
+        """Return once nothing waits or runs. It is the caller who sends no more."""
+        while self._waiting or self._running is not None:
+            if self._running is not None:
+                await asyncio.wait([self._running])
+            else:
+                await asyncio.sleep(0)
+
     async def close(self) -> None:
         """Refuse new requests, fail what waits with ModelNotReady, and wait for what runs."""
         self._closed = True

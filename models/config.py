@@ -15,6 +15,7 @@ from app.errors import ConfigurationError
 from app.registry import ComponentConfig
 from app.yaml_file import line_of, load_yaml
 from models.artefacts import contained, find_artefact
+from models.policy import Latest, VersionPolicy
 
 FILE_NAME = "model.yaml"
 VERSION = re.compile(r"[1-9][0-9]{0,18}")
@@ -54,6 +55,8 @@ class ModelFile(ComponentConfig):
     versions: version -> address of the artefact: a path relative to the model's directory,
         `file:///PATH`, or `package://PACKAGE/PATH` for a file inside an installed Python package.
         By default the numbered directories, each with its `model.onnx`.
+    version_policy: which versions are served at once: `{latest: 2}` for the two newest (by default
+        the newest one), `all`, or `{specific: [1, 3]}`.
     max_batch_size: how many requests one run may hold; 0 means never stacked. By default 32 if the
         first dimension of every input and output is dynamic, otherwise 0.
     queue_size: how many requests may wait; more are shed.
@@ -63,15 +66,19 @@ class ModelFile(ComponentConfig):
         one label a line, or `{metadata: KEY}` for an entry of the artefact's own metadata.
     warm_up: input name -> the shape to run once before the model is called ready. By default the
         model's shape with 1 for every dynamic dimension.
+    max_run_seconds: a run that takes longer is taken to hang: the model is not ready any more, and
+        its process is replaced.
     """
 
     runtime: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+    version_policy: VersionPolicy = Latest()
     max_batch_size: int | None = Field(default=None, ge=0, le=4096)
     queue_size: int = Field(default=512, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
     labels: dict[str, Labels] = Field(default_factory=dict)
     warm_up: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict)
+    max_run_seconds: float = Field(default=60.0, gt=0)
     description: str = ""
 
     @field_validator("versions", mode="before")
@@ -108,6 +115,13 @@ class ModelConfig(ModelFile):
             return find_artefact(self.directory, self.versions[version])
         except ValueError as error:
             raise self.error(str(error), "versions", version) from error
+
+    def served_versions(self) -> tuple[str, ...]:
+        """The versions that the policy names, oldest first. Raises ConfigurationError."""
+        try:
+            return self.version_policy.choose(self.versions)
+        except ValueError as error:
+            raise self.error(str(error), "version_policy") from error
 
     def runtime_of(self, version: str) -> str:
         """The name of the runtime that serves a version."""

@@ -52,12 +52,12 @@ class ModelRepository:
             raise found
         return found
 
-    def open(self, name: str, version: str) -> Model:
-        """A version of a model, not loaded yet.
+    def open(self, name: str, version: str, config: ModelConfig | None = None) -> Model:
+        """A version of a model, not loaded yet; `config` stands for what the repository has.
 
         Raises ModelNotFound, or ConfigurationError if it can never be loaded.
         """
-        config = self.config(name)
+        config = config or self.config(name)
         if version not in config.versions:
             known = ", ".join(config.versions)
             reason = f"model {name!r} has no version {version!r}; it has: {known}"
@@ -101,6 +101,7 @@ def _config_or_error(entry: Path, repository: Path) -> ModelConfig | Configurati
 
 
 def _problems(config: ModelConfig) -> Iterator[ConfigurationError]:
+    yield from _error_of(config.served_versions)
     for version in config.versions:
         yield from _error_of(partial(config.artefact, version))
         yield from _error_of(partial(_runtime, config, version))

@@ -51,6 +51,28 @@ def with_hidden_external_data(path: Path, location: str) -> Path:
     return _save(helper.make_graph([node], "choice", [x], [y]), path, {})
 
 
+def numbered(path: Path, number: int, inputs: Sequence[str] = ("x",)) -> Path:
+    """A model that answers `y` = `number` times the first of its inputs, and `version` = `number`.
+
+    All are (batch, 3) FP32, `version` is (batch, 3) as well.
+    """
+    values = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", 3))
+        for name in (*inputs, "y", "version")
+    }
+    factor = numpy_helper.from_array(np.array([number], np.float32), "factor")
+    zero = numpy_helper.from_array(np.array([0], np.float32), "zero")
+    nodes = [
+        helper.make_node("Mul", [inputs[0], "factor"], ["y"]),
+        helper.make_node("Mul", [inputs[-1], "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "factor"], ["version"]),
+    ]
+    outputs = [values["y"], values["version"]]
+    sources = [values[name] for name in inputs]
+    graph = helper.make_graph(nodes, "numbered", sources, outputs, [factor, zero])
+    return _save(graph, path, {})
+
+
 def lookup(path: Path, size: int = 8) -> Path:
     """A model that answers 10 times its input `x`, (batch, 1) INT64, and fails outside `size`."""
     table = numpy_helper.from_array(np.arange(size, dtype=np.int64) * 10, "table")
