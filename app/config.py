@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from app.connector_config import ActionConfig, ConnectorConfig
+from app.limits import Limits
 from app.registry import NODES, SINKS, SOURCES, ComponentConfig, Registration, Registry
 from app.yaml_file import load_yaml, parse_yaml
 
@@ -36,6 +37,7 @@ class GatewayConfig(ComponentConfig):
     port: int | None = None
     pool_size: int = Field(default=64, ge=1, description="calls in flight per model")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds until a call is given up")
+    limits: Limits = Limits()
 
 
 class Edge(BaseModel):

@@ -18,9 +18,14 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
     "FP16": np.dtype(np.float16),
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
+    "BF16": np.dtype("V2"),
     "BYTES": np.dtype(np.object_),
 }
-"""BYTES is an object array whose elements are `bytes`. BF16 has no numpy type and is not served."""
+"""BYTES is an object array whose elements are `bytes`.
+
+numpy has no BF16: here it is the two bytes of each value, little-endian, which can be moved,
+stacked and split, and widened to float32 where someone must calculate with them.
+"""
 
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -62,3 +67,20 @@ def bytes_to_text(array: Array) -> Array:
         str(item, "utf-8") if isinstance(item, bytes) else str(item) for item in array.ravel()
     ]
     return decoded
+
+
+def bf16_to_float32(array: Array) -> Array:
+    """Exact: a BF16 is the upper half of the float32 of the same value (IEEE 754 binary32)."""
+    halves = np.ascontiguousarray(array).view("<u2").astype(np.uint32)
+    widened: Array = (halves << np.uint32(16)).view(np.float32).reshape(array.shape)
+    return widened
+
+
+def float32_to_bf16(array: Array) -> Array:
+    """Rounded to the nearest, ties to even; NaN stays NaN."""
+    values = np.ascontiguousarray(array, dtype=np.float32).ravel()
+    bits = values.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    halves = np.where(np.isnan(values), np.uint32(0x7FC0), rounded).astype("<u2")
+    pairs: Array = halves.view(DTYPES["BF16"]).reshape(array.shape)
+    return pairs

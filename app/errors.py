@@ -16,6 +16,7 @@ MantaError
 │   ├── QueueFull             shed: try again later
 │   ├── DeadlineExceeded      too late to be of use; not run, or its answer not awaited
 │   └── InferenceFailed       the model raised or answered nonsense
+├── NotSupported            it is switched off here
 └── ConnectorError          the contract between a source or sink and its runner
     ├── NotConnected          connect again after a back-off
     ├── EndOfStream           finished: nothing more will come
@@ -99,6 +100,10 @@ class DeadlineExceeded(ServingError):
 
 class InferenceFailed(ServingError):
     """The model raised, or its output does not fit its metadata."""
+
+
+class NotSupported(MantaError):
+    """What is asked for is switched off here, or not there at all; the message says which."""
 
 
 class ConnectorError(MantaError):

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.direct import DirectConfig
+from app.limits import Limits
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -26,11 +27,12 @@ class ServingArgs(AppArgs):
 class ModelArgs(ServingArgs):
     """One model in its own application, which must be named as the model is.
 
-    `timeout_s` bounds a request that comes over HTTP.
+    `timeout_s` bounds a request that comes over HTTP; `limits` bound what it may hold.
     """
 
     model: str
     timeout_s: float = Field(default=30.0, gt=0)
+    limits: Limits = Limits()
 
 
 class HostArgs(AppArgs):

@@ -30,9 +30,9 @@ class GatewayReplica:
             *(RemoteProcesses(name, MODEL_DEPLOYMENT) for name in args.remote),
             *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),
         ]
-        timeout_s = self._process.config.gateway.timeout_s
+        gateway = self._process.config.gateway
         self._app = build_gateway_app(
-            self._dataplane, self._process.host, self._statuses, timeout_s
+            self._dataplane, self._process.host, self._statuses, gateway.timeout_s, gateway.limits
         )
         self._doors = direct_doors(self._app, args.direct)
         await self._process.open()

@@ -29,7 +29,7 @@ class ModelReplica:
         repository = ModelRepository(resolved(path) for path in args.repositories)
         self._service = LocalModelService(repository, args.model)
         self._dataplane = DataPlane({args.model: self._service})
-        self._app = build_model_app(self._dataplane, args.timeout_s)
+        self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
         self._doors = direct_doors(self._app, args.direct)
         await self._service.load()
         for door in self._doors:

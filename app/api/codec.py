@@ -1,249 +1,240 @@
-"""Open Inference Protocol JSON to and from the core's types.
+"""Open Inference Protocol requests and responses to and from the core's types.
 
-The format: KServe "Open Inference Protocol" (v2), Inference Request and Response JSON Objects.
+The format: KServe "Open Inference Protocol" (v2), Inference Request and Response JSON Objects,
+with its Binary Tensor Data and Classification extensions.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypeGuard
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import numpy as np
 import orjson
 
+from app.api import codec_json
+from app.api.codec_binary import decode_raw, encode_raw
+from app.api.fields import Fields, decode_json, flag, items, mapping, parameters, text, whole
 from app.datatypes import datatype_of, dtype_of
 from app.errors import InvalidInput
-from app.types import (
-    Array,
-    InferenceRequest,
-    InferenceResponse,
-    JsonValue,
-    ModelMetadata,
-    TensorSpec,
-)
+from app.limits import DEFAULT, Limits
+from app.types import Array, InferenceRequest, InferenceResponse, JsonValue
 
-MAX_TENSORS = 256
-MAX_LABELS = 1000
-MAX_RANK = 32
-MAX_ELEMENTS = 64 * 1024 * 1024
+RESERVED = ("triton_", "manta_")
+"""Names that a server keeps for itself; no caller may set them."""
 
-_ELEMENT_TYPES: dict[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
+_SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
+_SHARED_MEMORY = "shared_memory_region"
 
 
-def decode_json(body: bytes) -> object:
-    """Raises InvalidInput if the body is not JSON; NaN and Infinity literals are not."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not valid JSON: {error}") from error
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """How a caller wants its outputs: as raw bytes, as the best classes, or as JSON numbers.
+
+    `binary` holds for outputs that `by_output` says nothing of; `classes` is how many of the best
+    classes of an output to tell instead of the tensor.
+    """
+
+    binary: bool = False
+    by_output: Mapping[str, bool] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Call(NamedTuple):
+    """A request, and the form of the answer to it."""
+
+    request: InferenceRequest
+    form: AnswerForm
+
+
+class Answer(NamedTuple):
+    """A whole body; `header_length` is that of its JSON part, None where that is all of it."""
+
+    body: bytes
+    header_length: int | None
+
+
+JSON = AnswerForm()
 
 
 def decode_request(
-    model: str, version: str | None, body: bytes, deadline: float | None = None
-) -> InferenceRequest:
-    """Raises InvalidInput naming the field, before anything of the stated size is allocated."""
-    data = _mapping(decode_json(body), "the body")
+    model: str,
+    version: str | None,
+    body: bytes,
+    deadline: float | None = None,
+    *,
+    header_length: int | None = None,
+    limits: Limits = DEFAULT,
+) -> Call:
+    """Raises InvalidInput naming the field, before anything of the stated size is allocated.
+
+    Bytes from `header_length` on are raw tensors, in the order of the inputs that announce them.
+    """
+    json = body if header_length is None else memoryview(body)[:header_length]
+    return decode_fields(
+        model,
+        version,
+        mapping(decode_json(json), "the body"),
+        deadline,
+        raw=memoryview(body)[len(json) :] if header_length is not None else None,
+        limits=limits,
+    )
+
+
+def decode_fields(
+    model: str,
+    version: str | None,
+    data: Fields,
+    deadline: float | None = None,
+    *,
+    raw: memoryview | None = None,
+    limits: Limits = DEFAULT,
+) -> Call:
+    """As `decode_request`, for a document that is parsed already."""
     request_id = data.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInput("id must be a string")
-    inputs: dict[str, Array] = {}
-    for index, item in enumerate(_items(data, "inputs")):
-        name, array = _decode_tensor(item, f"inputs[{index}]")
-        if name in inputs:
-            raise InvalidInput(f"inputs[{index}].name: {name!r} is there twice")
-        inputs[name] = array
-    outputs = tuple(
-        _text(_mapping(item, f"outputs[{index}]"), "name", f"outputs[{index}]")
-        for index, item in enumerate(_items(data, "outputs"))
-    )
-    parameters = data.get("parameters")
-    return InferenceRequest(
-        model=model,
-        version=version,
-        id=request_id,
-        inputs=inputs,
-        outputs=outputs,
-        parameters={} if parameters is None else _mapping(parameters, "parameters"),
-        deadline=deadline,
-    )
+    options = parameters(data, "")
+    inputs = _decode_inputs(items(data, "inputs", limits.tensors), raw, limits)
+    outputs, form = _decode_outputs(data, options, limits)
+    if options:
+        deadline = _checked_options(options, deadline)
+    request = InferenceRequest(model, inputs, version, request_id, outputs, options, deadline)
+    return Call(request, form)
 
 
-def encode_response(response: InferenceResponse) -> bytes:
-    """NaN and infinities become null, since JSON has no word for them."""
+def encode_response(response: InferenceResponse, form: AnswerForm = JSON) -> Answer:
+    """The body: JSON, followed by the raw bytes of those outputs that are wanted so."""
+    raw: list[bytes | memoryview] = []
+    outputs: list[dict[str, object]] = []
+    for name, array in response.outputs.items():
+        output: dict[str, object] = {
+            "name": name,
+            "datatype": datatype_of(array.dtype),
+            "shape": array.shape,
+        }
+        if form.by_output.get(name, form.binary):
+            data = memoryview(encode_raw(array))
+            output["parameters"] = {"binary_data_size": data.nbytes}
+            raw.append(data)
+        else:
+            output["data"] = codec_json.encode_data(array)
+        outputs.append(output)
     answer: dict[str, object] = {
         "model_name": response.model,
         "model_version": response.version,
-        "outputs": [
-            {
-                "name": name,
-                "datatype": datatype_of(array.dtype),
-                "shape": array.shape,
-                "data": _data(array),
-            }
-            for name, array in response.outputs.items()
-        ],
+        "outputs": outputs,
     }
     if response.id is not None:
         answer["id"] = response.id
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not raw:
+        return Answer(header, None)
+    return Answer(b"".join([header, *raw]), len(header))
 
 
-def encode_metadata(metadata: ModelMetadata) -> dict[str, JsonValue]:
-    """The protocol's metadata object; `parameters` adds the batching rule and short label lists."""
-    parameters: dict[str, JsonValue] = {"max_batch_size": metadata.max_batch_size}
-    labels: dict[str, JsonValue] = {
-        output: list(names) for output, names in metadata.labels.items() if len(names) <= MAX_LABELS
-    }
-    if labels:
-        parameters["labels"] = labels
-    return {
-        "name": metadata.name,
-        "versions": list(metadata.versions),
-        "platform": metadata.platform,
-        "inputs": [_encode_spec(spec) for spec in metadata.inputs],
-        "outputs": [_encode_spec(spec) for spec in metadata.outputs],
-        "parameters": parameters,
-    }
+def _decode_inputs(
+    tensors: list[JsonValue], raw: memoryview | None, limits: Limits
+) -> dict[str, Array]:
+    inputs: dict[str, Array] = {}
+    taken = 0
+    for index, item in enumerate(tensors):
+        where = f"inputs[{index}]"
+        tensor = mapping(item, where)
+        name = text(tensor, "name", where)
+        if name in inputs:
+            raise InvalidInput(f"{where}.name: {name!r} is there twice")
+        datatype, shape = _description(tensor, where, limits)
+        size = _raw_size(tensor, where)
+        if size is None:
+            inputs[name] = codec_json.decode_data(tensor.get("data"), datatype, shape, where)
+            continue
+        size_field = f"{where}.parameters.binary_data_size"
+        if raw is None:
+            raise InvalidInput(f"{where}.data: must be an array; no binary data follows the JSON")
+        if "data" in tensor:
+            raise InvalidInput(f"{where}.data: must not be there beside binary_data_size")
+        if size > len(raw) - taken:
+            raise InvalidInput(f"{size_field}: {size} bytes, but {len(raw) - taken} are left")
+        inputs[name] = decode_raw(raw[taken : taken + size], datatype, shape, size_field)
+        taken += size
+    if raw is not None and taken != len(raw):
+        raise InvalidInput(f"the body has {len(raw) - taken} bytes that belong to no input")
+    return inputs
 
 
-def _encode_spec(spec: TensorSpec) -> dict[str, JsonValue]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
-
-
-def _decode_tensor(item: object, where: str) -> tuple[str, Array]:
-    tensor = _mapping(item, where)
-    name = _text(tensor, "name", where)
-    datatype = _text(tensor, "datatype", where)
+def _description(tensor: Fields, where: str, limits: Limits) -> tuple[str, tuple[int, ...]]:
+    datatype = text(tensor, "datatype", where)
     try:
-        dtype = dtype_of(datatype)
+        dtype_of(datatype)
     except ValueError as error:
         raise InvalidInput(f"{where}.datatype: {error}") from error
-    shape = _shape(tensor.get("shape"), where)
-    data = tensor.get("data")
-    if not isinstance(data, list):
-        raise InvalidInput(f"{where}.data: must be an array")
-    count = math.prod(shape)
-    if count > MAX_ELEMENTS:
-        raise InvalidInput(f"{where}.shape: {count} elements are more than {MAX_ELEMENTS}")
-    if datatype == "BYTES":
-        return name, _bytes_array(data, shape, where)
-    return name, _numbers(data, shape, dtype, where)
-
-
-def _shape(value: object, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) > MAX_RANK:
-        raise InvalidInput(f"{where}.shape: must be an array of at most {MAX_RANK} sizes")
+    value = tensor.get("shape")
+    if not isinstance(value, list) or len(value) > limits.rank:
+        raise InvalidInput(f"{where}.shape: must be an array of at most {limits.rank} sizes")
+    shape: list[int] = []
     for size in value:
         if type(size) is not int or size < 0:
             raise InvalidInput(f"{where}.shape: {size!r} is not a size, a whole number from 0")
-    return tuple(value)
+        shape.append(size)
+    count = math.prod(shape)
+    if count > limits.elements:
+        raise InvalidInput(f"{where}.shape: {count} elements are more than {limits.elements}")
+    return datatype, tuple(shape)
 
 
-def _numbers(
-    data: Sequence[object], shape: tuple[int, ...], dtype: np.dtype[np.generic], where: str
-) -> Array:
-    # Looked at before numpy sees it: of a list with texts it would make an array of the longest.
-    if not _types(data, where) <= _ELEMENT_TYPES[dtype.kind]:
-        raise InvalidInput(f"{where}.data: not every element is of type {datatype_of(dtype)}")
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise InvalidInput(f"{where}.data: rows differ in length") from error
-    _check_count(array.size, shape, where)
-    if array.size == 0:
-        return np.empty(shape, dtype)
-    if dtype.kind in "ui":
-        if array.dtype.kind == "f":  # numpy's guess for whole numbers on both sides of 2^63
-            array = np.asarray(data, dtype=np.object_)
-        _check_range(array, dtype, where)
-    with np.errstate(over="ignore"):
-        array = array.astype(dtype, copy=False).reshape(shape)
-    if dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidInput(f"{where}.data: a value is out of range for {datatype_of(dtype)}")
-    return array
+def _raw_size(tensor: Fields, where: str) -> int | None:
+    if "parameters" not in tensor:
+        return None
+    options = parameters(tensor, f"{where}.")
+    _refuse_shared_memory(options, where)
+    return whole(options, "binary_data_size", f"{where}.parameters.")
 
 
-def _types(data: Sequence[object], where: str, depth: int = 1) -> set[type]:
-    """The types of all elements, however the rows are nested."""
-    if depth > MAX_RANK:
-        raise InvalidInput(f"{where}.data: is nested more than {MAX_RANK} deep")
-    found = set(map(type, data))
-    if list in found:
-        found.discard(list)
-        for part in data:
-            if isinstance(part, list):
-                found |= _types(part, where, depth + 1)
-    return found
+def _decode_outputs(
+    data: Fields, options: Fields, limits: Limits
+) -> tuple[tuple[str, ...], AnswerForm]:
+    wanted = items(data, "outputs", limits.tensors)
+    binary = flag(options, "binary_data_output", "parameters.", default=False)
+    if not wanted:
+        return (), AnswerForm(binary) if binary else JSON
+    names: list[str] = []
+    by_output: dict[str, bool] = {}
+    classes: dict[str, int] = {}
+    for index, item in enumerate(wanted):
+        where = f"outputs[{index}]"
+        output = mapping(item, where)
+        name = text(output, "name", where)
+        names.append(name)
+        if "parameters" not in output:
+            continue
+        own = parameters(output, f"{where}.")
+        _refuse_shared_memory(own, where)
+        if "binary_data" in own:
+            by_output[name] = flag(own, "binary_data", f"{where}.parameters.", default=binary)
+        count = whole(own, "classification", f"{where}.parameters.")
+        if count:
+            classes[name] = count
+    return tuple(names), AnswerForm(binary, by_output, classes)
 
 
-def _check_count(count: int, shape: tuple[int, ...], where: str) -> None:
-    if count != math.prod(shape):
-        raise InvalidInput(
-            f"{where}.data: has {count} elements but shape {list(shape)} has {math.prod(shape)}"
-        )
+def _checked_options(options: Fields, deadline: float | None) -> float | None:
+    """The deadline of a request that has parameters. What is not known is ignored.
+
+    `timeout` is in microseconds, 0 standing for none, as Triton's clients send it.
+    """
+    for name in options:
+        if name.startswith(RESERVED):
+            raise InvalidInput(f"parameters.{name}: is reserved for the server")
+        if name in _SEQUENCES and options[name]:
+            raise InvalidInput(f"parameters.{name}: models with sequences are not served")
+    timeout = whole(options, "timeout", "parameters.")
+    if not timeout:
+        return deadline
+    own = time.monotonic() + timeout / 1e6
+    return own if deadline is None else min(deadline, own)
 
 
-def _check_range(array: Array, dtype: np.dtype[np.generic], where: str) -> None:
-    low, high = int(array.min()), int(array.max())
-    bits = 8 * dtype.itemsize
-    least, most = (
-        (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    )
-    if low < least or high > most:
-        outlier = low if low < least else high
-        raise InvalidInput(f"{where}.data: {outlier} is out of range for {datatype_of(dtype)}")
-
-
-def _bytes_array(data: Sequence[object], shape: tuple[int, ...], where: str) -> Array:
-    if not _types(data, where) <= {str}:
-        raise InvalidInput(f"{where}.data: not every element is a string")
-    flat: Sequence[object] = data
-    while flat and isinstance(flat[0], list):
-        if not all(isinstance(part, list) for part in flat):
-            raise InvalidInput(f"{where}.data: rows differ in depth")
-        flat = [item for part in flat if isinstance(part, list) for item in part]
-    _check_count(len(flat), shape, where)
-    array = np.empty(len(flat), dtype=np.object_)
-    for index, item in enumerate(flat):
-        if not isinstance(item, str):
-            raise InvalidInput(f"{where}.data: rows differ in depth")
-        array[index] = item.encode()
-    return array.reshape(shape)
-
-
-def _data(array: Array) -> object:
-    if array.dtype.kind in "OSU":
-        return [_text_of(item) for item in array.ravel().tolist()]
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return np.ascontiguousarray(native).ravel()
-
-
-def _text_of(item: object) -> str:
-    return item.decode(errors="replace") if isinstance(item, bytes) else str(item)
-
-
-def _items(data: Mapping[str, JsonValue], field: str) -> list[object]:
-    value = data.get(field)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise InvalidInput(f"{field}: must be an array")
-    if len(value) > MAX_TENSORS:
-        raise InvalidInput(f"{field}: more than {MAX_TENSORS} tensors")
-    return list(value)
-
-
-def _text(data: Mapping[str, JsonValue], field: str, where: str) -> str:
-    value = data.get(field)
-    if not isinstance(value, str) or not value:
-        raise InvalidInput(f"{where}.{field}: must be a string")
-    return value
-
-
-def _mapping(value: object, where: str) -> Mapping[str, JsonValue]:
-    if not _is_object(value):
-        raise InvalidInput(f"{where}: must be a JSON object")
-    return value
-
-
-def _is_object(value: object) -> TypeGuard[Mapping[str, JsonValue]]:
-    return isinstance(value, dict)
+def _refuse_shared_memory(options: Fields, where: str) -> None:
+    if _SHARED_MEMORY in options:
+        raise InvalidInput(f"{where}.parameters.{_SHARED_MEMORY}: shared memory is switched off")

@@ -6,18 +6,44 @@ from collections.abc import Mapping
 
 from app import __version__
 from app.errors import InvalidInput, ModelNotFound
-from app.interfaces import ModelHandle
-from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata
+from app.interfaces import ModelControl, ModelHandle
+from app.types import (
+    InferenceRequest,
+    InferenceResponse,
+    JsonValue,
+    ModelMetadata,
+    ModelStatistics,
+)
 
 NAME = "manta"
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "parameters",
+    "model_configuration",
+    "statistics",
+    "logging",
+    "trace",
+)
+"""In the names that Triton gave them, which its clients look for."""
+
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 
 
 class DataPlane:
-    """The models that one process can answer for, wherever each of them runs."""
+    """The models that one process can answer for, wherever each of them runs.
 
-    def __init__(self, models: Mapping[str, ModelHandle]) -> None:
+    `models` may change meanwhile. Without `control` no model can be loaded or unloaded by callers.
+    """
+
+    def __init__(
+        self, models: Mapping[str, ModelHandle], control: ModelControl | None = None
+    ) -> None:
         self._models = models
+        self.control = control
+
+    def names(self) -> list[str]:
+        return sorted(self._models)
 
     def model(self, name: str) -> ModelHandle:
         """Raises ModelNotFound."""
@@ -27,7 +53,9 @@ class DataPlane:
         return handle
 
     def server_metadata(self) -> dict[str, JsonValue]:
-        return {"name": NAME, "version": __version__, "extensions": []}
+        """`extensions` lists what works here, and nothing else."""
+        extensions = [*EXTENSIONS, *(["model_repository"] if self.control is not None else [])]
+        return {"name": NAME, "version": __version__, "extensions": list(extensions)}
 
     async def ready(self) -> bool:
         """Whether every model is. One that failed to load keeps the server from being ready."""
@@ -43,6 +71,17 @@ class DataPlane:
 
     async def model_metadata(self, name: str, version: str | None = None) -> ModelMetadata:
         return await self._handle(name, version).metadata(version)
+
+    async def statistics(
+        self, name: str | None = None, version: str | None = None
+    ) -> list[ModelStatistics]:
+        """Of one model, or of every one that is ready."""
+        if name is not None:
+            return list(await self._handle(name, version).statistics(version))
+        each = await asyncio.gather(
+            *(self._models[name].statistics() for name in self.names()), return_exceptions=True
+        )
+        return [entry for answer in each if isinstance(answer, tuple) for entry in answer]
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         return await self._handle(request.model, request.version).infer(request)

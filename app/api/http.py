@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -9,44 +10,84 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope
 
+from app.api.compression import check_encoding, decompressed
 from app.api.status import retry_headers, status_of, text_of
-from app.errors import InvalidInput, TooLarge, UnsupportedMedia
+from app.errors import InvalidInput, TooLarge
+from app.limits import DEFAULT, Limits
 from app.types import JsonValue
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY = 64 * 1024 * 1024
+
+class RequestHeaders(NamedTuple):
+    """What the body of a request says of itself, and what its answer may be packed with."""
+
+    length: bytes = b""
+    encoding: bytes = b""
+    accept_encoding: bytes = b""
+    json_length: bytes | None = None
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body.
+def headers_of(scope: Scope, limits: Limits) -> RequestHeaders:
+    """Raises InvalidInput where there are too many headers."""
+    headers = scope["headers"]
+    if len(headers) > limits.headers:
+        raise InvalidInput(f"the request has more than {limits.headers} headers")
+    length = encoding = accept = b""
+    json_length = None
+    for name, value in headers:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-encoding":
+            encoding = value.strip().lower()
+        elif name == b"accept-encoding":
+            accept = value
+        elif name == b"inference-header-content-length":
+            json_length = value
+    return RequestHeaders(length, encoding, accept, json_length)
 
-    Raises TooLarge as soon as the limit is known to be passed, UnsupportedMedia for a compressed
-    body and InvalidInput where the caller goes away before its end.
+
+async def read_body(
+    scope: Scope,
+    receive: Receive,
+    limits: Limits = DEFAULT,
+    headers: RequestHeaders | None = None,
+) -> bytes:
+    """The whole body, decompressed. `headers` are the scope's, where they were read already.
+
+    Raises TooLarge as soon as a limit is known to be passed, UnsupportedMedia for a compression
+    that is not handled and InvalidInput where the body is corrupt or its end never comes.
     """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and _is_over(value):
-            raise TooLarge(f"the body is over the limit of {MAX_BODY} bytes")
-        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
-            raise UnsupportedMedia("compressed bodies are not handled; send the body as it is")
+    headers = headers or headers_of(scope, limits)
+    most = limits.body_bytes
+    if _is_over(headers.length, most):
+        raise TooLarge(f"the body is over the limit of {most} bytes")
+    if headers.encoding in (b"", b"identity"):
+        return await _read(receive, most)
+    check_encoding(headers.encoding)
+    body = await _read(receive, most)
+    return await decompressed(body, headers.encoding, limits.decompressed_bytes)
+
+
+async def _read(receive: Receive, most: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     more = _goes_on(message)
-    if not more and len(body) <= MAX_BODY:
+    if not more and len(body) <= most:
         return body
     chunks = bytearray(body)
-    while more and len(chunks) <= MAX_BODY:
+    while more and len(chunks) <= most:
         message = await receive()
         chunks += message.get("body", b"")
         more = _goes_on(message)
-    if len(chunks) > MAX_BODY:
-        raise TooLarge(f"the body is over the limit of {MAX_BODY} bytes")
+    if len(chunks) > most:
+        raise TooLarge(f"the body is over the limit of {most} bytes")
     return bytes(chunks)
 
 
-def _is_over(declared: bytes) -> bool:
+def _is_over(declared: bytes, most: int) -> bool:
     """Numbers too long for any body are not even converted."""
-    return declared.isdigit() and (len(declared) > 18 or int(declared) > MAX_BODY)
+    return declared.isdigit() and (len(declared) > 18 or int(declared) > most)
 
 
 def _goes_on(message: Message) -> bool:

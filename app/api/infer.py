@@ -6,15 +6,17 @@ Everything else about HTTP is the framework's.
 """
 
 import time
-from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.codec import decode_request, encode_response
+from app.api.classification import classified
+from app.api.codec import Answer, Call, decode_request, encode_response
+from app.api.compression import MIN_BYTES, accepted_encoding, compressed
 from app.api.dataplane import DataPlane
-from app.api.http import error_body, log_failure, read_body
+from app.api.http import RequestHeaders, error_body, headers_of, log_failure, read_body
 from app.api.status import retry_headers, status_of
 from app.errors import InvalidInput
+from app.limits import DEFAULT, Limits
 
 _PREFIX = "/v2/models/"
 _SUFFIX = "/infer"
@@ -27,10 +29,13 @@ class InferEndpoint:
     `timeout_s` is the deadline of a request, in seconds from its arrival.
     """
 
-    def __init__(self, app: ASGIApp, dataplane: DataPlane, timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, dataplane: DataPlane, timeout_s: float, limits: Limits = DEFAULT
+    ) -> None:
         self._app = app
         self._dataplane = dataplane
         self._timeout_s = timeout_s
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -44,26 +49,56 @@ class InferEndpoint:
         self, target: tuple[str, str | None], scope: Scope, receive: Receive, send: Send
     ) -> None:
         deadline = time.monotonic() + self._timeout_s
-        extra: Mapping[str, str] = {}
+        headers: list[tuple[bytes, bytes]] = []
         try:
             self._dataplane.model(target[0])
-            _refuse_binary(scope)
-            body = await read_body(scope, receive)
-            response = await self._dataplane.infer(decode_request(*target, body, deadline))
-            answer = encode_response(response)
+            asked = headers_of(scope, self._limits)
+            body = await read_body(scope, receive, self._limits, asked)
+            length = asked.json_length
+            call = decode_request(
+                *target,
+                body,
+                deadline,
+                header_length=None if length is None else _json_length(length, len(body)),
+                limits=self._limits,
+            )
+            answer = await self._answer(call)
             status = 200
+            if asked.accept_encoding and len(answer.body) >= MIN_BYTES:
+                answer = await _packed(answer, asked, headers)
         except Exception as error:  # noqa: BLE001 - every error becomes an answer
             status = status_of(error).http
-            answer = error_body(error)
-            extra = retry_headers(status)
+            answer = Answer(error_body(error), None)
+            headers = [(k.encode(), v.encode()) for k, v in retry_headers(status).items()]
             log_failure(status, error)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(answer)),
-            *((name.encode(), value.encode()) for name, value in extra.items()),
-        ]
+        if answer.header_length is None:
+            headers.append((b"content-type", b"application/json"))
+        else:
+            headers.append((b"content-type", b"application/octet-stream"))
+            headers.append((b"inference-header-content-length", b"%d" % answer.header_length))
+        headers.append((b"content-length", b"%d" % len(answer.body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, call: Call) -> Answer:
+        request, form = call
+        response = await self._dataplane.infer(request)
+        if form.classes:
+            metadata = await self._dataplane.model_metadata(request.model, request.version)
+            response = classified(response, form.classes, metadata)
+        return encode_response(response, form)
+
+
+async def _packed(
+    answer: Answer, asked: RequestHeaders, headers: list[tuple[bytes, bytes]]
+) -> Answer:
+    """The answer in the compression that its caller accepts, which is added to the headers."""
+    encoding = accepted_encoding(asked.accept_encoding)
+    if encoding is None:
+        return answer
+    headers.append((b"content-encoding", encoding))
+    headers.append((b"vary", b"accept-encoding"))
+    return answer._replace(body=await compressed(answer.body, encoding))
 
 
 def model_of_path(path: str) -> tuple[str, str | None] | None:
@@ -78,9 +113,11 @@ def model_of_path(path: str) -> tuple[str, str | None] | None:
     return None
 
 
-def _refuse_binary(scope: Scope) -> None:
-    """The protocol's binary data extension is not in the server's list of extensions."""
-    if any(name == b"inference-header-content-length" for name, _ in scope["headers"]):
-        raise InvalidInput(
-            "inference-header-content-length: binary tensor data is not handled; send JSON"
-        )
+def _json_length(declared: bytes, size: int) -> int:
+    """The value of Inference-Header-Content-Length for a body of `size` bytes."""
+    if declared.isdigit() and len(declared) < 19 and 0 < int(declared) <= size:
+        return int(declared)
+    raise InvalidInput(
+        "inference-header-content-length: must be the length of the JSON at the start of the body,"
+        f" a whole number from 1 to {size}"
+    )

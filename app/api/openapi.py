@@ -84,6 +84,8 @@ def _plain_paths() -> dict[str, Any]:
         paths[f"{prefix}/ready"] = {
             "get": _operation("protocol", "Whether the model is ready", *names)
         }
+        paths[f"{prefix}/config"] = {"get": _operation("protocol", "Model configuration", *names)}
+        paths[f"{prefix}/stats"] = {"get": _operation("protocol", "Model statistics", *names)}
         paths[f"{prefix}/infer"] = {
             "post": _operation("protocol", "Run the model on tensors", *names, body=body)
         }

@@ -9,17 +9,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.codec import encode_metadata
 from app.api.dataplane import DataPlane
+from app.api.descriptions import encode_config, encode_metadata, encode_statistics
 from app.api.http import json_response, on_error
 from app.api.infer import InferEndpoint
 from app.errors import MantaError
+from app.limits import DEFAULT, Limits
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
-    """`/v2/models/{name}[/versions/{version}][/ready]`, and 405 for what is no POST to infer."""
+    """`/v2/models/{name}[/versions/{version}]` and under it `/ready`, `/config` and `/stats`.
+
+    And 405 for what is no POST to `/infer`.
+    """
 
     async def metadata(request: Request) -> Response:
         return json_response(encode_metadata(await dataplane.model_metadata(*_names(request))))
@@ -28,6 +32,12 @@ def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
         name, version = _names(request)
         is_ready = await dataplane.model_ready(name, version)
         return json_response({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+
+    async def config(request: Request) -> Response:
+        return json_response(encode_config(await dataplane.model_metadata(*_names(request))))
+
+    async def stats(request: Request) -> Response:
+        return json_response(encode_statistics(await dataplane.statistics(*_names(request))))
 
     async def post_only(_: Request) -> Response:
         """Never reached: `InferEndpoint` answers every POST. Other methods get 405 and Allow."""
@@ -38,13 +48,15 @@ def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
         for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
         for route in (
             Route(f"{prefix}/ready", ready, methods=["GET"]),
+            Route(f"{prefix}/config", config, methods=["GET"]),
+            Route(f"{prefix}/stats", stats, methods=["GET"]),
             Route(f"{prefix}/infer", post_only, methods=["POST"]),
             Route(prefix, metadata, methods=["GET"]),
         )
     ]
 
 
-def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
+def build_model_app(dataplane: DataPlane, timeout_s: float, limits: Limits = DEFAULT) -> ASGIApp:
     """What the process of one model serves: the same full paths as everywhere else."""
     app = Starlette(
         routes=model_routes(dataplane),
@@ -57,7 +69,7 @@ def build_model_app(dataplane: DataPlane, timeout_s: float) -> ASGIApp:
         scope["root_path"] = ""
         await app(scope, receive, send)
 
-    return InferEndpoint(from_the_root, dataplane, timeout_s)
+    return InferEndpoint(from_the_root, dataplane, timeout_s, limits)
 
 
 def _names(request: Request) -> tuple[str, str | None]:

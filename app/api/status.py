@@ -17,6 +17,7 @@ STATUS: dict[type[errors.MantaError], Status] = {
     errors.InvalidInput: Status(400, "INVALID_ARGUMENT"),
     errors.TooLarge: Status(413, "RESOURCE_EXHAUSTED"),
     errors.UnsupportedMedia: Status(415, "INVALID_ARGUMENT"),
+    errors.NotSupported: Status(501, "UNIMPLEMENTED"),
     errors.ModelNotFound: Status(404, "NOT_FOUND"),
     errors.PipelineNotFound: Status(404, "NOT_FOUND"),
     errors.ModelNotReady: Status(503, "UNAVAILABLE"),

@@ -10,12 +10,12 @@ import numpy as np
 import orjson
 import pytest
 
-from app.api import http
 from app.api.dataplane import DataPlane
 from app.api.infer import model_of_path
 from app.api.rest import build_model_app
 from app.errors import DeadlineExceeded, InferenceFailed, ModelNotReady, QueueFull
 from app.interfaces import ModelHandle
+from app.limits import DEFAULT, Limits
 from app.types import Arrays
 from models.repository import ModelRepository
 from models.service import LocalModelService
@@ -155,13 +155,6 @@ async def test_fault_007_to_023_requests_that_do_not_fit(
     assert (await client.post(INFER, json=body())).status_code == 200
 
 
-@pytest.mark.parametrize("value", ["-1", "99999999999", "text", "10"])
-async def test_fault_021_binary_data_is_refused(client: httpx.AsyncClient, value: str) -> None:
-    headers = {"inference-header-content-length": value}
-    response = await client.post(INFER, json=body(), headers=headers)
-    refuses(response, 400, "inference-header-content-length")
-
-
 @pytest.mark.parametrize(
     "name", ["absent", "%2e%2e", "a%00b", "a%0Ab", "x" * 10_000, "%F0%9F%98%80", "Identity", "%20"]
 )
@@ -294,7 +287,7 @@ async def test_fault_039_a_body_is_json_whatever_its_type_says(
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "nonsense"])
+@pytest.mark.parametrize("encoding", ["br", "deflate, gzip", "gzip, gzip", "nonsense"])
 async def test_fault_040_compressed_bodies(client: httpx.AsyncClient, encoding: str) -> None:
     response = await client.post(INFER, content=b"x", headers={"content-encoding": encoding})
     refuses(response, 415, "compressed")
@@ -302,19 +295,20 @@ async def test_fault_040_compressed_bodies(client: httpx.AsyncClient, encoding: 
     assert (await client.post(INFER, json=body(), headers=headers)).status_code == 200
 
 
-@pytest.mark.parametrize("length", [str(http.MAX_BODY + 1), "9" * 30, "9" * 5000])
+@pytest.mark.parametrize("length", [str(DEFAULT.body_bytes + 1), "9" * 30, "9" * 5000])
 async def test_fault_042_bodies_over_the_limit_by_their_header(
     client: httpx.AsyncClient, length: str
 ) -> None:
     response = await client.post(INFER, content=b"{}", headers={"content-length": length})
-    refuses(response, 413, f"over the limit of {http.MAX_BODY} bytes")
+    refuses(response, 413, f"over the limit of {DEFAULT.body_bytes} bytes")
 
 
 @pytest.mark.parametrize("parts", [[b" " * 101], [b" " * 60, b" " * 41], [b"", b" " * 101, b"x"]])
 async def test_fault_043_bodies_over_the_limit_in_chunks(
-    client: httpx.AsyncClient, parts: list[bytes], monkeypatch: pytest.MonkeyPatch
+    parts: list[bytes],
 ) -> None:
-    monkeypatch.setattr(http, "MAX_BODY", 100)
+    app = build_model_app(DataPlane({"identity": FakeHandle()}), 5.0, Limits(body_bytes=100))
+    client = client_of(app)
     refuses(await client.post(INFER, content=chunks(*parts)), 413, "over the limit of 100 bytes")
 
 
