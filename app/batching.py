@@ -108,6 +108,20 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self._curves.move_to_end(key)
         return curve
 
+    def admit(self, deadline: float) -> None:
+        """Raises what `submit` would for any request with this deadline, and counts it.
+
+        Where the keys cost differently, only a full queue is known to refuse all of them.
+        """
+        now = self._monotonic()
+        goal = now + (deadline - now) * PUNCTUALITY
+        if len(self._curves) == 1 and self._expected_end(next(iter(self._curves)), now) > goal:
+            self.stats.submitted += 1
+            raise self._too_late()
+        if self._waiting >= self._max_waiting:
+            self.stats.submitted += 1
+            raise self._full()
+
     async def submit(
         self, payload: PayloadT, *, key: Hashable, rows: int = 1, deadline: float | None = None
     ) -> ResultT:
@@ -125,11 +139,9 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         now = self._monotonic()
         goal = now + (deadline - now) * PUNCTUALITY if deadline is not None else None
         if goal is not None and self._expected_end(key, now) > goal:
-            self.stats.expired += 1
-            raise DeadlineExceeded("the deadline can not be met: too much is waiting already")
+            raise self._too_late()
         if self._waiting >= self._max_waiting:
-            self.stats.shed += 1
-            raise QueueFull(f"{self._waiting} requests are waiting already; try again later")
+            raise self._full()
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
         entry = _Entry(payload, key, rows, deadline, goal, now, future)
         self._enqueue(entry)
@@ -179,6 +191,14 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         curve = self.curve(key)
         ahead = max(0.0, self._busy_until - now) if self._running is not None else 0.0
         return now + ahead + self._waiting_rows * curve.seconds_per_row() + curve.least()
+
+    def _too_late(self) -> DeadlineExceeded:
+        self.stats.expired += 1
+        return DeadlineExceeded("the deadline can not be met: too much is waiting already")
+
+    def _full(self) -> QueueFull:
+        self.stats.shed += 1
+        return QueueFull(f"{self._waiting} requests are waiting already; try again later")
 
     def _leave(self, entry: _Entry[PayloadT, ResultT]) -> None:
         self._waiting -= 1

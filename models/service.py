@@ -105,6 +105,9 @@ class LocalModelService:
         if self.reason:
             raise ModelNotReady(f"model {self.name!r} could not be loaded: {self.reason}")
 
+    def admit(self, deadline: float, version: str | None = None) -> None:
+        self._ready_version(version).admit(deadline)
+
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         version = self._ready_version(request.version)
         try:

@@ -94,6 +94,10 @@ class ModelVersion:
             },
         )
 
+    def admit(self, deadline: float) -> None:
+        """Raises what `infer` would raise for any request with this deadline."""
+        self._batcher.admit(deadline)
+
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Raises RequestError or ServingError, and whatever the model raised for this request."""
         if fault := self._health.fault:

@@ -83,6 +83,10 @@ class DataPlane:
         )
         return [entry for answer in each if isinstance(answer, tuple) for entry in answer]
 
+    def admit(self, name: str, version: str | None, deadline: float) -> None:
+        """Raises at once what `infer` would raise for any such request: see ModelHandle."""
+        self._handle(name, version).admit(deadline, version)
+
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         return await self._handle(request.model, request.version).infer(request)
 

@@ -173,6 +173,30 @@ async def timed(task: "asyncio.Task[int]") -> tuple[float, DeadlineExceeded | No
     return virtual_loop().time() - started, None
 
 
+def test_admit_refuses_and_counts_what_submit_would_refuse() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(seconds_per_run=0.010)
+        target = batcher(executor, max_rows=1, max_waiting=5)
+        target.admit(virtual_loop().time() + 0.001)  # nothing is known of the model yet
+        await submit(target, Tagged(0))
+        target.admit(virtual_loop().time() + 0.1)
+        running = [submit(target, Tagged(tag)) for tag in range(1, 6)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceeded):
+            target.admit(virtual_loop().time() + 0.02)
+        target.admit(virtual_loop().time() + 1.0)
+        running.append(submit(target, Tagged(6)))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            target.admit(virtual_loop().time() + 1.0)
+        await asyncio.gather(*running)
+        stats = target.stats
+        assert (stats.submitted, stats.succeeded, stats.expired, stats.shed) == (9, 7, 1, 1)
+
+    run_virtual(main())
+
+
 def test_a_batch_shrinks_to_meet_its_most_urgent_deadline() -> None:
     async def main() -> None:
         executor = FakeExecutor()
