@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run test check format bench clean
+.PHONY: help run test check format bench proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ format: $(VENV)/dev.stamp ## Format the sources and mend what the linter can
 
 bench: $(VENV)/dev.stamp ## Measure this machine and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
+
+proto: $(VENV)/dev.stamp ## Make the gRPC messages anew from their definition
+	$(BIN)/python -m tools.make_proto
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.direct import DirectConfig
+from app.api.grpc_config import GrpcConfig
 from app.limits import Limits
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -48,9 +49,13 @@ class HostArgs(AppArgs):
 
 
 class GatewayArgs(HostArgs, ServingArgs):
-    """Its pipelines answer over HTTP; `streams` are the applications that host connectors."""
+    """Its pipelines answer over HTTP; `streams` are the applications that host connectors.
+
+    Without `grpc`, there is no gRPC server.
+    """
 
     streams: tuple[str, ...] = ()
+    grpc: GrpcConfig | None = None
 
 
 class StreamsArgs(HostArgs):

@@ -1,6 +1,7 @@
 """The gateway application: everything under `/` that is no model of its own."""
 
 import asyncio
+import logging
 
 from ray import serve
 from ray.serve import Application
@@ -9,6 +10,10 @@ from starlette.types import ASGIApp
 from app.api.dataplane import DataPlane
 from app.api.direct import direct_doors
 from app.api.gateway import build_gateway_app
+from app.api.grpc_config import GrpcConfig
+from app.api.grpc_server import GrpcServer
+from app.config import GatewayConfig
+from app.errors import ConfigurationError
 from app.types import JsonValue
 from deployments.announce import announce
 from deployments.args import GatewayArgs
@@ -17,6 +22,8 @@ from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
 from deployments.options import deploy
 from deployments.process import Process, check_files
+
+logger = logging.getLogger(__name__)
 
 
 class GatewayReplica:
@@ -38,6 +45,7 @@ class GatewayReplica:
         await self._process.open()
         for door in self._doors:
             await door.start()
+        self._grpc = await started_grpc(args.grpc, self._dataplane, self._process.config.gateway)
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -54,7 +62,24 @@ class GatewayReplica:
         self._announcement.cancel()
         for door in self._doors:
             await door.stop()
+        if self._grpc is not None:
+            await self._grpc.stop()
         await self._process.close()
+
+
+async def started_grpc(
+    config: GrpcConfig | None, dataplane: DataPlane, gateway: GatewayConfig
+) -> GrpcServer | None:
+    """Raises ConfigurationError, and says it in the log, if the server cannot be started."""
+    if config is None:
+        return None
+    server = GrpcServer(config, dataplane, gateway.timeout_s, gateway.limits)
+    try:
+        await server.start()
+    except ConfigurationError as error:
+        logger.error("%s", error)
+        raise
+    return server
 
 
 def build(args: GatewayArgs) -> Application:

@@ -1,0 +1,260 @@
+"""The Open Inference Protocol over gRPC: each call is one delegation to the DataPlane.
+
+Handlers take and give serialized messages: tensors need not pass through message objects, and what
+is no message gets an answer in our own words.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import NoReturn, Protocol, TypeVar
+
+import grpc
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError, Message
+
+from app.api.classification import classified
+from app.api.dataplane import DataPlane
+from app.api.descriptions import encode_config, encode_metadata, encode_statistics
+from app.api.fields import decode_json
+from app.api.grpc_codec import (
+    decode_request,
+    encode_response,
+    parse_request,
+    streamed,
+    streamed_error,
+)
+from app.api.http import log_failure
+from app.api.proto import inference_pb2 as pb
+from app.api.status import status_of, text_of
+from app.errors import InvalidInput
+from app.limits import DEFAULT, Limits
+from app.types import JsonValue
+
+SERVICE = "inference.GRPCInferenceService"
+STREAM_WINDOW = 64
+"""Requests of one stream that are under way, unsent answers included; more are not read."""
+
+UNSUPPORTED = (
+    "TraceSetting",
+    "LogSettings",
+    "SystemSharedMemoryStatus",
+    "SystemSharedMemoryRegister",
+    "SystemSharedMemoryUnregister",
+    "CudaSharedMemoryStatus",
+    "CudaSharedMemoryRegister",
+    "CudaSharedMemoryUnregister",
+)
+"""Calls that clients of the protocol may make and that are refused in words they can show."""
+
+NO_CONTROL = "models cannot be loaded or unloaded by callers of this server"
+
+RequestT = TypeVar("RequestT", bound=Message)
+
+
+class Context(Protocol):
+    """What is used of grpc.aio's ServicerContext."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller gives up; None where it never does."""
+        ...
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
+
+
+class GrpcServicer:
+    """The calls of `inference.GRPCInferenceService`.
+
+    A request has until `timeout_s` after its arrival, or until its caller's own deadline.
+    """
+
+    def __init__(self, dataplane: DataPlane, timeout_s: float, limits: Limits = DEFAULT) -> None:
+        self._dataplane = dataplane
+        self._timeout_s = timeout_s
+        self._limits = limits
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        unary = {
+            "ServerLive": _unary(pb.ServerLiveRequest, self._server_live),
+            "ServerReady": _unary(pb.ServerReadyRequest, self._server_ready),
+            "ServerMetadata": _unary(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelReady": _unary(pb.ModelReadyRequest, self._model_ready),
+            "ModelMetadata": _unary(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": _unary(pb.ModelConfigRequest, self._model_config),
+            "ModelStatistics": _unary(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": _unary(pb.RepositoryIndexRequest, self._repository_index),
+            "RepositoryModelLoad": _unary(pb.RepositoryModelLoadRequest, self._load),
+            "RepositoryModelUnload": _unary(pb.RepositoryModelUnloadRequest, self._unload),
+            **dict.fromkeys(UNSUPPORTED, _unsupported),
+            "ModelInfer": self.infer,
+        }
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(method) for name, method in unary.items()
+        }
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self.stream)
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    async def infer(self, data: bytes, context: Context) -> bytes:
+        try:
+            return await self._infer(parse_request(data), context)
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            await _abort(context, error)
+
+    async def stream(
+        self, requests: AsyncIterator[bytes], context: Context
+    ) -> AsyncIterator[bytes]:
+        """Answers come as they are ready, each with its request's id; an error ends no stream."""
+        answers: asyncio.Queue[bytes | None] = asyncio.Queue()
+        window = asyncio.Semaphore(STREAM_WINDOW)
+        reader = asyncio.ensure_future(self._read(requests, context, window, answers))
+        try:
+            while (answer := await answers.get()) is not None:
+                yield answer
+                window.release()
+        finally:
+            reader.cancel()
+
+    async def _read(
+        self,
+        requests: AsyncIterator[bytes],
+        context: Context,
+        window: asyncio.Semaphore,
+        answers: "asyncio.Queue[bytes | None]",
+    ) -> None:
+        running: set[asyncio.Task[None]] = set()
+
+        async def answer(data: bytes) -> None:
+            answers.put_nowait(await self._stream_answer(data, context))
+
+        try:
+            async for data in requests:
+                await window.acquire()
+                request = asyncio.create_task(answer(data))
+                running.add(request)
+                request.add_done_callback(running.discard)
+            if running:
+                await asyncio.wait(running)
+        finally:
+            for request in running:
+                request.cancel()
+            answers.put_nowait(None)
+
+    async def _stream_answer(self, data: bytes, context: Context) -> bytes:
+        request_id = ""
+        try:
+            message = parse_request(data)
+            request_id = message.id
+            return streamed(await self._infer(message, context))
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer
+            log_failure(status_of(error).http, error)
+            return streamed_error(request_id, text_of(error))
+
+    async def _infer(self, message: pb.ModelInferRequest, context: Context) -> bytes:
+        remaining = context.time_remaining()
+        budget = self._timeout_s if remaining is None else min(self._timeout_s, remaining)
+        self._dataplane.model(message.model_name)
+        request, classes = decode_request(message, time.monotonic() + budget, self._limits)
+        response = await self._dataplane.infer(request)
+        if classes:
+            metadata = await self._dataplane.model_metadata(response.model, response.version)
+            response = classified(response, classes, metadata)
+        return encode_response(response)
+
+    async def _server_live(self, _: pb.ServerLiveRequest) -> Message:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: pb.ServerReadyRequest) -> Message:
+        return pb.ServerReadyResponse(ready=await self._dataplane.ready())
+
+    async def _server_metadata(self, _: pb.ServerMetadataRequest) -> Message:
+        return ParseDict(self._dataplane.server_metadata(), pb.ServerMetadataResponse())
+
+    async def _model_ready(self, request: pb.ModelReadyRequest) -> Message:
+        ready = await self._dataplane.model_ready(request.name, request.version or None)
+        return pb.ModelReadyResponse(ready=ready)
+
+    async def _model_metadata(self, request: pb.ModelMetadataRequest) -> Message:
+        metadata = await self._dataplane.model_metadata(request.name, request.version or None)
+        fields = encode_metadata(metadata)
+        return ParseDict(fields, pb.ModelMetadataResponse(), ignore_unknown_fields=True)
+
+    async def _model_config(self, request: pb.ModelConfigRequest) -> Message:
+        metadata = await self._dataplane.model_metadata(request.name, request.version or None)
+        return ParseDict({"config": encode_config(metadata)}, pb.ModelConfigResponse())
+
+    async def _model_statistics(self, request: pb.ModelStatisticsRequest) -> Message:
+        found = await self._dataplane.statistics(request.name or None, request.version or None)
+        return ParseDict(encode_statistics(found), pb.ModelStatisticsResponse())
+
+    async def _repository_index(self, request: pb.RepositoryIndexRequest) -> Message:
+        if self._dataplane.control is None:
+            raise _Unsupported(NO_CONTROL)
+        index = pb.RepositoryIndexResponse()
+        for state in await self._dataplane.control.index():
+            if state.state == "READY" or not request.ready:
+                index.models.add(
+                    name=state.name, version=state.version, state=state.state, reason=state.reason
+                )
+        return index
+
+    async def _load(self, request: pb.RepositoryModelLoadRequest) -> Message:
+        if self._dataplane.control is None:
+            raise _Unsupported(NO_CONTROL)
+        await self._dataplane.control.load(request.model_name, _override(request))
+        return pb.RepositoryModelLoadResponse()
+
+    async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> Message:
+        if self._dataplane.control is None:
+            raise _Unsupported(NO_CONTROL)
+        await self._dataplane.control.unload(request.model_name)
+        return pb.RepositoryModelUnloadResponse()
+
+
+class _Unsupported(Exception):
+    """The protocol has it and this server has not."""
+
+
+def _unary(
+    request_class: type[RequestT], call: Callable[[RequestT], Awaitable[Message]]
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    """A handler of serialized messages around one of typed ones."""
+
+    async def handle(data: bytes, context: Context) -> bytes:
+        try:
+            return (await call(_parse(request_class, data))).SerializeToString()
+        except _Unsupported as error:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            await _abort(context, error)
+
+    return handle
+
+
+def _parse(request_class: type[RequestT], data: bytes) -> RequestT:
+    try:
+        return request_class.FromString(data)
+    except DecodeError:
+        raise InvalidInput(f"the message is not a {request_class.DESCRIPTOR.name}") from None
+
+
+async def _unsupported(_: bytes, context: Context) -> bytes:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this extension is not served")
+
+
+async def _abort(context: Context, error: Exception) -> NoReturn:
+    status = status_of(error)
+    log_failure(status.http, error)
+    await context.abort(grpc.StatusCode[status.grpc], text_of(error))
+
+
+def _override(request: pb.RepositoryModelLoadRequest) -> Mapping[str, JsonValue] | None:
+    """The parameter `config`, a JSON object in a string. Others are refused: they carry files."""
+    override: Mapping[str, JsonValue] | None = None
+    for name in request.parameters:
+        if name != "config":
+            raise InvalidInput(f"parameters.{name}: is not handled; only config is")
+        value = decode_json(request.parameters[name].string_param.encode())
+        if not isinstance(value, dict):
+            raise InvalidInput("parameters.config: must be a JSON object")
+        override = value
+    return override
