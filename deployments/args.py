@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -18,29 +18,37 @@ class AppArgs(BaseModel):
 class ModelArgs(AppArgs):
     """One model in its own application, which must be named as the model is.
 
-    `timeout_s` bounds a request that comes over HTTP.
+    `timeout_s` bounds a request that comes over HTTP. `override` replaces fields of its
+    `model.yaml`.
     """
 
     model: str
+    override: dict[str, JsonValue] = Field(default_factory=dict)
     timeout_s: float = Field(default=30.0, gt=0)
 
 
 class HostArgs(AppArgs):
     """A process that runs pipelines: which models it holds itself, and which it calls.
 
-    `remote` are models that are applications of their own.
+    `remote` are models that are applications of their own. At most `model_cache_size` of the inline
+    models that are marked `on_demand` are held in memory at once.
     """
 
     pipelines_file: Path = Path("config/pipelines.yaml")
     pipelines: tuple[str, ...] = ()
     inline: tuple[str, ...] = ()
     remote: tuple[str, ...] = ()
+    model_cache_size: int = Field(default=5, ge=1)
 
 
 class GatewayArgs(HostArgs):
-    """Its pipelines answer over HTTP; `streams` are the applications that host connectors."""
+    """Its pipelines answer over HTTP; `streams` are the applications that host connectors.
+
+    `loaded_models_file` is where models that were loaded on request are remembered.
+    """
 
     streams: tuple[str, ...] = ()
+    loaded_models_file: Path = Path("var/loaded_models.json")
 
 
 class StreamsArgs(HostArgs):

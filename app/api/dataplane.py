@@ -17,7 +17,15 @@ class DataPlane:
     """The models that one process can answer for, wherever each of them runs."""
 
     def __init__(self, models: Mapping[str, ModelHandle]) -> None:
-        self._models = models
+        self._models = dict(models)
+
+    def add(self, name: str, handle: ModelHandle) -> None:
+        """From now on answer for this model, too, or by this handle."""
+        self._models[name] = handle
+
+    def remove(self, name: str) -> None:
+        """Know this model no more; requests that it has already are not touched."""
+        self._models.pop(name, None)
 
     def model(self, name: str) -> ModelHandle:
         """Raises ModelNotFound."""
