@@ -16,12 +16,15 @@ from app.config import GatewayConfig
 from app.errors import ConfigurationError
 from app.types import JsonValue
 from deployments.announce import announce
-from deployments.args import GatewayArgs
+from deployments.args import GatewayArgs, resolved
 from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
+from deployments.control import ServeApplications
 from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
 from deployments.options import deploy
 from deployments.process import Process, check_files
+from models.control import ModelController
+from models.loaded_file import LoadedFile
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,15 @@ class GatewayReplica:
             *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),
         ]
         gateway = self._process.config.gateway
+        self._control = ModelController(
+            self._process.repository,
+            self._process.services,
+            args.remote,
+            ServeApplications(args, self._process.remote, gateway.timeout_s),
+            self._dataplane,
+            LoadedFile(resolved(args.loaded_models_file)),
+        )
+        self._dataplane.control = self._control
         self._app = build_gateway_app(
             self._dataplane, self._process.host, self._statuses, gateway.timeout_s, gateway.limits
         )
@@ -45,7 +57,8 @@ class GatewayReplica:
         await self._process.open()
         for door in self._doors:
             await door.start()
-        self._grpc = await started_grpc(args.grpc, self._dataplane, self._process.config.gateway)
+        self._grpc = await started_grpc(args.grpc, self._dataplane, gateway)
+        self._restoring = asyncio.ensure_future(self._control.restore())
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -54,12 +67,18 @@ class GatewayReplica:
     async def status(self) -> dict[str, JsonValue]:
         return self._process.status()
 
+    async def check_health(self) -> None:
+        self._process.check_health()
+
     async def _statuses(self) -> list[dict[str, JsonValue]]:
-        answers = await asyncio.gather(*(other.statuses() for other in self._others))
+        deployed = [RemoteProcesses(name, MODEL_DEPLOYMENT) for name in self._control.deployed]
+        others = (*self._others, *deployed)
+        answers = await asyncio.gather(*(other.statuses() for other in others))
         return [self._process.status(), *(status for answer in answers for status in answer)]
 
     async def __del__(self) -> None:
         self._announcement.cancel()
+        self._restoring.cancel()
         for door in self._doors:
             await door.stop()
         if self._grpc is not None:

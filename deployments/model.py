@@ -1,7 +1,9 @@
 """One model as its own Serve application."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from ray import serve
 from ray.serve import Application
@@ -11,7 +13,14 @@ from app.api.dataplane import DataPlane
 from app.api.direct import direct_doors
 from app.api.rest import build_model_app
 from app.telemetry.logging import configure_logging
-from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
+from app.types import (
+    InferenceRequest,
+    InferenceResponse,
+    JsonValue,
+    ModelMetadata,
+    ModelState,
+    ModelStatistics,
+)
 from deployments.args import ModelArgs, resolved
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
@@ -31,7 +40,7 @@ class ModelReplica:
         self._dataplane = DataPlane({args.model: self._service})
         self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
         self._doors = direct_doors(self._app, args.direct)
-        await self._service.load()
+        await self._service.load(cast(Mapping[str, JsonValue], args.override) or None)
         for door in self._doors:
             await door.start()
 
@@ -50,6 +59,20 @@ class ModelReplica:
     async def statistics(self, version: str | None) -> tuple[ModelStatistics, ...]:
         return await self._service.statistics(version)
 
+    async def states(self) -> tuple[ModelState, ...]:
+        return self._service.states()
+
+    async def reload(self, _model: str, override: Mapping[str, JsonValue] | None) -> None:
+        await self._service.reload(override)
+
+    async def unload(self, _model: str) -> None:
+        await self._service.close()
+
+    async def check_health(self) -> None:
+        """Raises where only a new process helps; Serve then replaces this one."""
+        if fault := self._service.fault:
+            raise RuntimeError(fault)
+
     async def status(self) -> dict[str, JsonValue]:
         return process_status(models={self._service.name: self._service.status()})
 
@@ -60,4 +83,8 @@ class ModelReplica:
 
 
 def build(args: ModelArgs) -> Application:
-    return deploy(serve.ingress()(ModelReplica), MODEL_DEPLOYMENT, args)
+    return application(args)
+
+
+def application(args: ModelArgs, **options: object) -> Application:
+    return deploy(serve.ingress()(ModelReplica), MODEL_DEPLOYMENT, args, **options)

@@ -68,6 +68,7 @@ class ModelFile(ComponentConfig):
         model's shape with 1 for every dynamic dimension.
     max_run_seconds: a run that takes longer is taken to hang: the model is not ready any more, and
         its process is replaced.
+    on_demand: load it at its first request, not at start, and unload it again for others.
     """
 
     runtime: str | None = None
@@ -79,6 +80,7 @@ class ModelFile(ComponentConfig):
     labels: dict[str, Labels] = Field(default_factory=dict)
     warm_up: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict)
     max_run_seconds: float = Field(default=60.0, gt=0)
+    on_demand: bool = False
     description: str = ""
 
     @field_validator("versions", mode="before")

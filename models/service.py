@@ -233,10 +233,15 @@ class LocalModelService:
 def _reason(error: Exception) -> str:
     """What callers may read of it: no directories, and nothing of an error that is a bug."""
     if isinstance(error, MantaError):
-        return _DIRECTORIES.sub("", str(error))
+        return without_paths(str(error))
     return f"loading it raised {type(error).__name__}"
 
 
 def _log(what: str, error: Exception) -> None:
     trace = None if isinstance(error, MantaError) else error
     logger.error("model %s cannot be served: %s", what, error, exc_info=trace)
+
+
+def without_paths(text: str) -> str:
+    """Files without their directories: what a caller may read of an error."""
+    return _DIRECTORIES.sub("", text)
