@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 @pytest.fixture
-def client(product: Product) -> Iterator["triton.InferenceServerClient"]:
+def client(product: Product) -> Iterator[Any]:
     with triton.InferenceServerClient(f"127.0.0.1:{product.port}") as made:
         yield made
 
@@ -40,13 +41,13 @@ def pictures() -> tuple[Array, Array]:
     return images[:8], digits[:8]
 
 
-def image_of(pictures: Array, *, binary: bool) -> "triton.InferInput":
+def image_of(pictures: Array, *, binary: bool) -> Any:
     tensor = triton.InferInput("image", pictures.shape, "FP32")
     tensor.set_data_from_numpy(pictures, binary_data=binary)
     return tensor
 
 
-def test_health(client: "triton.InferenceServerClient") -> None:
+def test_health(client: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("digits")
@@ -54,16 +55,14 @@ def test_health(client: "triton.InferenceServerClient") -> None:
     assert not client.is_model_ready("absent")
 
 
-def test_metadata(client: "triton.InferenceServerClient") -> None:
+def test_metadata(client: Any) -> None:
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     metadata = client.get_model_metadata("digits")
     assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 8, 8]}]
 
 
 @pytest.mark.parametrize("model", ["digits", "text-detect"])
-def test_configuration_wherever_the_model_lives(
-    client: "triton.InferenceServerClient", model: str
-) -> None:
+def test_configuration_wherever_the_model_lives(client: Any, model: str) -> None:
     config = client.get_model_config(model)
     assert config["name"] == model
     assert config["input"][0]["data_type"] == "TYPE_FP32"
@@ -75,7 +74,7 @@ def test_configuration_wherever_the_model_lives(
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
 def test_infer(
-    client: "triton.InferenceServerClient",
+    client: Any,
     pictures: tuple[Array, Array],
     binary_in: bool,
     binary_out: bool,
@@ -95,9 +94,7 @@ def test_infer(
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compressed_both_ways(
-    client: "triton.InferenceServerClient", pictures: tuple[Array, Array], algorithm: str
-) -> None:
+def test_compressed_both_ways(client: Any, pictures: tuple[Array, Array], algorithm: str) -> None:
     images = np.concatenate([pictures[0]] * 4)
     tensor = [image_of(images, binary=True)]
     plain = client.infer("digits", tensor).as_numpy("probabilities")
@@ -110,9 +107,7 @@ def test_compressed_both_ways(
     np.testing.assert_allclose(packed.as_numpy("probabilities"), plain, rtol=1e-5)
 
 
-def test_classification(
-    client: "triton.InferenceServerClient", pictures: tuple[Array, Array]
-) -> None:
+def test_classification(client: Any, pictures: tuple[Array, Array]) -> None:
     output = triton.InferRequestedOutput("probabilities", binary_data=True, class_count=3)
     tensor = [image_of(pictures[0], binary=True)]
     best = client.infer("digits", tensor, outputs=[output]).as_numpy("probabilities")
@@ -124,9 +119,7 @@ def test_classification(
     assert float(score) == pytest.approx(scores[0].max(), abs=1e-5)
 
 
-def test_statistics_count_what_was_asked(
-    client: "triton.InferenceServerClient", pictures: tuple[Array, Array]
-) -> None:
+def test_statistics_count_what_was_asked(client: Any, pictures: tuple[Array, Array]) -> None:
     [before] = client.get_inference_statistics("digits")["model_stats"]
     client.infer("digits", [image_of(pictures[0], binary=True)])
     [after] = client.get_inference_statistics("digits")["model_stats"]
@@ -136,16 +129,14 @@ def test_statistics_count_what_was_asked(
     assert {"digits", "text-detect"} <= names
 
 
-def test_log_settings(client: "triton.InferenceServerClient") -> None:
+def test_log_settings(client: Any) -> None:
     assert client.get_log_settings()["log_info"] is True
     assert client.update_log_settings({"log_verbose_level": 1})["log_verbose_level"] == 1
     assert client.update_log_settings({"log_verbose_level": 0})["log_verbose_level"] == 0
     assert client.get_trace_settings()["trace_level"] == ["OFF"]
 
 
-def test_errors_are_read_by_the_client(
-    client: "triton.InferenceServerClient", pictures: tuple[Array, Array]
-) -> None:
+def test_errors_are_read_by_the_client(client: Any, pictures: tuple[Array, Array]) -> None:
     tensor = image_of(pictures[0], binary=True)
     with pytest.raises(utils.InferenceServerException, match="there is no model 'absent'"):
         client.infer("absent", [tensor])

@@ -234,7 +234,7 @@ async def test_stream_answers_frames_and_documents() -> None:
     async with FakeSocket(app, f"{STREAM}echo") as socket:
         socket.send('{"a": 1}')
         answer = await socket.answer()
-        assert (answer["pipeline"], answer["result"], answer["dropped"]) == ("echo", {"a": 1}, 0)
+        assert (answer["pipeline"], answer["result"], answer["dropped"]) == ("echo", [{"a": 1}], 0)
     async with FakeSocket(app, f"{STREAM}size") as socket:
         socket.send(FILES["jpeg"])
         assert (await socket.answer())["result"] == "seen"
@@ -250,7 +250,7 @@ async def test_stream_keeps_the_newest_and_counts_the_dropped() -> None:
         for number in range(10):
             socket.send(str(number))
         answers = [await socket.answer()]
-        while answers[-1]["result"] != 9:
+        while answers[-1]["result"] != [9]:
             answers.append(await socket.answer())
         assert len(answers) + sum(answer["dropped"] for answer in answers) == 10
         assert len(answers) < 10
@@ -274,4 +274,4 @@ async def test_fault_125_sockets_are_capped_and_come_free_again() -> None:
             async with FakeSocket(app, f"{STREAM}echo") as second:
                 assert await second.close_code() == 1013
             first.send("1")
-            assert (await first.answer())["result"] == 1
+            assert (await first.answer())["result"] == [1]
