@@ -98,7 +98,7 @@ def decode_fields(
     inputs = _decode_inputs(items(data, "inputs", limits.tensors), raw, limits)
     outputs, form = _decode_outputs(data, options, limits)
     if options:
-        deadline = _checked_options(options, deadline)
+        deadline = checked_options(options, deadline)
     request = InferenceRequest(model, inputs, version, request_id, outputs, options, deadline)
     return Call(request, form)
 
@@ -187,7 +187,7 @@ def _raw_size(tensor: Fields, where: str) -> int | None:
     if "parameters" not in tensor:
         return None
     options = parameters(tensor, f"{where}.")
-    _refuse_shared_memory(options, where)
+    refuse_shared_memory(options, where)
     return whole(options, "binary_data_size", f"{where}.parameters.")
 
 
@@ -209,7 +209,7 @@ def _decode_outputs(
         if "parameters" not in output:
             continue
         own = parameters(output, f"{where}.")
-        _refuse_shared_memory(own, where)
+        refuse_shared_memory(own, where)
         if "binary_data" in own:
             by_output[name] = flag(own, "binary_data", f"{where}.parameters.", default=binary)
         count = whole(own, "classification", f"{where}.parameters.")
@@ -218,7 +218,7 @@ def _decode_outputs(
     return tuple(names), AnswerForm(binary, by_output, classes)
 
 
-def _checked_options(options: Fields, deadline: float | None) -> float | None:
+def checked_options(options: Fields, deadline: float | None) -> float | None:
     """The deadline of a request that has parameters. What is not known is ignored.
 
     `timeout` is in microseconds, 0 standing for none, as Triton's clients send it.
@@ -235,6 +235,6 @@ def _checked_options(options: Fields, deadline: float | None) -> float | None:
     return own if deadline is None else min(deadline, own)
 
 
-def _refuse_shared_memory(options: Fields, where: str) -> None:
+def refuse_shared_memory(options: Fields, where: str) -> None:
     if _SHARED_MEMORY in options:
         raise InvalidInput(f"{where}.parameters.{_SHARED_MEMORY}: shared memory is switched off")

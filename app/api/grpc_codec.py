@@ -5,14 +5,15 @@ Data extension.
 """
 
 import math
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from app.api.codec import checked_options, refuse_shared_memory
 from app.api.codec_binary import decode_raw, encode_raw
+from app.api.fields import whole
 from app.api.proto import inference_pb2 as pb
 from app.datatypes import DTYPES, datatype_of, dtype_of
 from app.errors import InvalidInput
@@ -40,6 +41,9 @@ _RANGES = {
     "UINT16": (0, 2**16 - 1),
 }
 """Of those that are sent in a wider field."""
+
+_EMPTY_FINAL = "triton_enable_empty_final_response"
+"""Triton's stream clients send it. It asks nothing of models with one answer for each request."""
 
 _RAW_OUTPUT = b"\x32"
 """The tag of `ModelInferResponse.raw_output_contents`: field 6, a length and that many bytes."""
@@ -73,8 +77,9 @@ def decode_request(
         outputs = _decode_outputs(message, classes, limits)
     options: dict[str, JsonValue] = {}
     if message.parameters:
-        options = {name: _value(message.parameters[name]) for name in message.parameters}
-        deadline = _earlier(options, deadline)
+        options = _values(message.parameters)
+        options.pop(_EMPTY_FINAL, None)
+        deadline = checked_options(options, deadline)
     request = InferenceRequest(
         model=message.model_name,
         version=message.model_version or None,
@@ -135,7 +140,7 @@ def _decode_inputs(message: pb.ModelInferRequest, limits: Limits) -> dict[str, A
         if datatype not in DTYPES:
             raise InvalidInput(f"{where}.datatype: {_unknown(datatype)}")
         if tensor.parameters:
-            _refuse_shared_memory(tensor.parameters, where)
+            refuse_shared_memory(_values(tensor.parameters), where)
         shape = _shape(tuple(tensor.shape), where, limits)
         if not raw:
             inputs[name] = _decode_contents(tensor, shape, where)
@@ -201,40 +206,20 @@ def _decode_outputs(
         names.append(output.name)
         if not output.parameters:
             continue
-        _refuse_shared_memory(output.parameters, where)
-        if "classification" in output.parameters:
-            count = _value(output.parameters["classification"])
-            if type(count) is not int or count < 0:
-                raise InvalidInput(
-                    f"{where}.parameters.classification: {count!r} is not a whole number from 0"
-                )
-            if count:
-                classes[output.name] = count
+        options = _values(output.parameters)
+        refuse_shared_memory(options, where)
+        count = whole(options, "classification", f"{where}.parameters.")
+        if count:
+            classes[output.name] = count
     return tuple(names)
 
 
-def _earlier(options: Mapping[str, JsonValue], deadline: float | None) -> float | None:
-    """The deadline that the parameter `timeout`, in microseconds, leaves; 0 stands for none."""
-    timeout = options.get("timeout", 0)
-    if type(timeout) is not int or timeout < 0:
-        raise InvalidInput(f"parameters.timeout: {timeout!r} is not a whole number from 0")
-    if not timeout:
-        return deadline
-    own = time.monotonic() + timeout / 1e6
-    return own if deadline is None else min(deadline, own)
-
-
-def _refuse_shared_memory(parameters: Mapping[str, pb.InferParameter], where: str) -> None:
-    if "shared_memory_region" in parameters:
-        raise InvalidInput(
-            f"{where}.parameters.shared_memory_region: shared memory is switched off"
-        )
-
-
-def _value(parameter: pb.InferParameter) -> JsonValue:
-    kind = parameter.WhichOneof("parameter_choice")
-    value: JsonValue = None if kind is None else getattr(parameter, kind)
-    return value
+def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, JsonValue]:
+    values: dict[str, JsonValue] = {}
+    for name, parameter in parameters.items():
+        kind = parameter.WhichOneof("parameter_choice")
+        values[name] = None if kind is None else getattr(parameter, kind)
+    return values
 
 
 def _unknown(datatype: str) -> str:
