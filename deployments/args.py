@@ -12,11 +12,15 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 class AppArgs(BaseModel):
-    """What every application is told. Relative paths start at the project's directory."""
+    """What every application is told. Relative paths start at the project's directory.
+
+    Artefacts of more than `max_model_size_mb` million bytes are not loaded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repositories: tuple[Path, ...] = (Path("models/zoo"),)
+    max_model_size_mb: int = Field(default=1024, ge=1)
 
 
 class ServingArgs(AppArgs):

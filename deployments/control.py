@@ -41,6 +41,7 @@ class ServeApplications(Applications):
         """The new process has the environment of this one, since Serve's fast path is in that."""
         args = ModelArgs(
             repositories=self._args.repositories,
+            max_model_size_mb=self._args.max_model_size_mb,
             model=name,
             timeout_s=self._timeout_s,
             override=dict(override),

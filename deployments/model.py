@@ -21,11 +21,11 @@ from app.types import (
     ModelState,
     ModelStatistics,
 )
-from deployments.args import ModelArgs, resolved
+from deployments.args import ModelArgs
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
+from deployments.repositories import open_repository
 from deployments.status import process_status
-from models.repository import ModelRepository
 from models.service import LocalModelService
 
 
@@ -35,7 +35,7 @@ class ModelReplica:
 
     async def __init__(self, args: ModelArgs) -> None:  # type: ignore[misc]  # Serve awaits it
         configure_logging()
-        repository = ModelRepository(resolved(path) for path in args.repositories)
+        repository = open_repository(args)
         self._service = LocalModelService(repository, args.model)
         self._dataplane = DataPlane({args.model: self._service})
         self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)

@@ -18,9 +18,9 @@ from app.telemetry.logging import configure_logging
 from app.types import JsonValue
 from deployments.args import HostArgs, resolved
 from deployments.handles import RemoteModelHandle
+from deployments.repositories import open_repository
 from deployments.status import process_status
 from models.cache import inline_services
-from models.repository import ModelRepository
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Process:
         configure_logging()
         self.config: PipelinesConfig = load_pipelines(resolved(args.pipelines_file))
         self.graphs = compile_all(self.config)
-        self.repository = ModelRepository(resolved(path) for path in args.repositories)
+        self.repository = open_repository(args)
         self.services = inline_services(self.repository, args.inline, args.model_cache_size)
         self.models: Mapping[str, ModelHandle] = {
             **{name: self.remote(name) for name in args.remote},

@@ -9,7 +9,7 @@ from app.types import JsonValue
 from app.validation import reason_of
 from models.config import ModelConfig, ModelFile
 
-FIXED = frozenset({"runtime", "versions", "sha256", "on_demand"})
+FIXED = frozenset({"runtime", "versions", "sha256", "on_demand", "optimized_graph_cache"})
 """Where a model comes from is for whoever writes the repository to say, not for its callers."""
 
 

@@ -166,6 +166,7 @@ class LocalModelService:
             "reason": self.fault or self.reason,
             "version": served.newest.version,
             "versions": list(served.names()),
+            "provider": served.newest.metadata.provider,
             "max_batch_size": served.newest.metadata.max_batch_size,
             "waiting": sum(version.waiting for version in each),
             **{name: sum(getattr(version.stats, name) for version in each) for name in _COUNTED},

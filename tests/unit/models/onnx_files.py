@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from app.types import Array
+
 Shape = Sequence[int | str]
 
 
@@ -71,6 +73,16 @@ def numbered(path: Path, number: int, inputs: Sequence[str] = ("x",)) -> Path:
     sources = [values[name] for name in inputs]
     graph = helper.make_graph(nodes, "numbered", sources, outputs, [factor, zero])
     return _save(graph, path, {})
+
+
+def dense(path: Path, weights: Array) -> Path:
+    """A model that answers `y` = `x` times `weights`, a matrix; both are FP32."""
+    rows, columns = weights.shape
+    tensor = numpy_helper.from_array(weights.astype(np.float32), "w")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", rows))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", columns))
+    multiply = helper.make_node("MatMul", ["x", "w"], ["y"])
+    return _save(helper.make_graph([multiply], "dense", [x], [y], [tensor]), path, {"a": "b"})
 
 
 def lookup(path: Path, size: int = 8) -> Path:
