@@ -21,6 +21,9 @@ ResultT = TypeVar("ResultT")
 
 MAX_CURVES = 64
 
+PUNCTUALITY = 0.8
+"""The share of a request's time that is planned with: its answer still has a way to go."""
+
 
 @dataclass
 class BatchStats:
@@ -50,6 +53,7 @@ class _Entry(Generic[PayloadT, ResultT]):
     key: Hashable
     rows: int
     deadline: float | None
+    goal: float | None
     arrived: float
     future: "asyncio.Future[ResultT]"
     timer: asyncio.TimerHandle | None = None
@@ -81,6 +85,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._order = itertools.count()
         self._curves: OrderedDict[Hashable, CostCurve] = OrderedDict()
         self._waiting = 0
+        self._waiting_rows = 0
+        self._busy_until = 0.0
         self._running: asyncio.Task[None] | None = None
         self._start_scheduled = False
         self._closed = False
@@ -102,6 +108,20 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self._curves.move_to_end(key)
         return curve
 
+    def admit(self, deadline: float) -> None:
+        """Raises what `submit` would for any request with this deadline, and counts it.
+
+        Where the keys cost differently, only a full queue is known to refuse all of them.
+        """
+        now = self._monotonic()
+        goal = now + (deadline - now) * PUNCTUALITY
+        if len(self._curves) == 1 and self._expected_end(next(iter(self._curves)), now) > goal:
+            self.stats.submitted += 1
+            raise self._too_late()
+        if self._waiting >= self._max_waiting:
+            self.stats.submitted += 1
+            raise self._full()
+
     async def submit(
         self, payload: PayloadT, *, key: Hashable, rows: int = 1, deadline: float | None = None
     ) -> ResultT:
@@ -117,14 +137,13 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self.stats.failed += 1
             raise ModelNotReady("the model is being unloaded")
         now = self._monotonic()
-        if deadline is not None and now + self.curve(key).least() > deadline:
-            self.stats.expired += 1
-            raise DeadlineExceeded("the deadline passed before the model could run")
+        goal = now + (deadline - now) * PUNCTUALITY if deadline is not None else None
+        if goal is not None and self._expected_end(key, now) > goal:
+            raise self._too_late()
         if self._waiting >= self._max_waiting:
-            self.stats.shed += 1
-            raise QueueFull(f"{self._waiting} requests are waiting already; try again later")
+            raise self._full()
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-        entry = _Entry(payload, key, rows, deadline, now, future)
+        entry = _Entry(payload, key, rows, deadline, goal, now, future)
         self._enqueue(entry)
         try:
             return await future
@@ -132,27 +151,58 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self._abandon(entry)
             raise
 
+    async def drain(self) -> None:
+        """Return once nothing waits or runs. It is the caller who sends no more."""
+        while self._waiting or self._running is not None:
+            if self._running is not None:
+                await asyncio.wait([self._running])
+            else:
+                await asyncio.sleep(0)
+
     async def close(self) -> None:
         """Refuse new requests, fail what waits with ModelNotReady, and wait for what runs."""
         self._closed = True
         for queue in list(self._queues.values()):
             for _, _, entry in queue:
                 if not entry.future.done():
-                    self._waiting -= 1
+                    self._leave(entry)
                     self._fail(entry, ModelNotReady("the model is being unloaded"))
         self._queues.clear()
         if self._running is not None:
             await asyncio.wait([self._running])
 
     def _enqueue(self, entry: _Entry[PayloadT, ResultT]) -> None:
-        if entry.deadline is not None:
+        if entry.goal is not None:
             loop = asyncio.get_running_loop()
-            patience = entry.deadline - self.curve(entry.key).least() - entry.arrived
+            patience = entry.goal - self.curve(entry.key).estimate(entry.rows) - entry.arrived
             entry.timer = loop.call_later(max(0.0, patience), self._expire, entry)
-        rank = float("inf") if entry.deadline is None else entry.deadline
+        rank = float("inf") if entry.goal is None else entry.goal
         heapq.heappush(self._queues.setdefault(entry.key, []), (rank, next(self._order), entry))
         self._waiting += 1
+        self._waiting_rows += entry.rows
         self._schedule_start()
+
+    def _expected_end(self, key: Hashable, now: float) -> float:
+        """When a request that came now would be done, at the earliest.
+
+        Its own run is taken to be as fast as any before, so that on an idle executor a request is
+        refused only if it is surely lost, and a wrong estimate corrects itself.
+        """
+        curve = self.curve(key)
+        ahead = max(0.0, self._busy_until - now) if self._running is not None else 0.0
+        return now + ahead + self._waiting_rows * curve.seconds_per_row() + curve.least()
+
+    def _too_late(self) -> DeadlineExceeded:
+        self.stats.expired += 1
+        return DeadlineExceeded("the deadline can not be met: too much is waiting already")
+
+    def _full(self) -> QueueFull:
+        self.stats.shed += 1
+        return QueueFull(f"{self._waiting} requests are waiting already; try again later")
+
+    def _leave(self, entry: _Entry[PayloadT, ResultT]) -> None:
+        self._waiting -= 1
+        self._waiting_rows -= entry.rows
 
     def _abandon(self, entry: _Entry[PayloadT, ResultT]) -> None:
         """The caller was cancelled. Its result may have been set, and counted, a moment before."""
@@ -162,7 +212,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         if entry.timer is not None:
             entry.timer.cancel()
         if not entry.taken:
-            self._waiting -= 1
+            self._leave(entry)
 
     def _expire(self, entry: _Entry[PayloadT, ResultT]) -> None:
         """Called when a request can not be run in time any more, and again at its deadline."""
@@ -175,7 +225,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
                 entry.timer = loop.call_later(left, self._expire, entry)
                 return
         else:
-            self._waiting -= 1
+            self._leave(entry)
         self.stats.expired += 1
         missed = "answered" if entry.taken else "could run"
         entry.future.set_exception(
@@ -213,11 +263,12 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             if entry.future.done():
                 continue
             entry.taken = True
+            self._leave(entry)
             batch.append(entry)
             rows += entry.rows
         if not queue:
             del self._queues[key]
-        self._waiting -= len(batch)
+        self._busy_until = self._monotonic() + curve.estimate(rows)
         return batch
 
     def _drop_settled(self) -> bool:

@@ -70,6 +70,13 @@ class ModelHandle(Protocol):
         """Raises RequestError for a bad request, ServingError when it could not be served."""
         ...
 
+    def admit(self, deadline: float, version: str | None = None) -> None:
+        """Raises at once what `infer` would raise for any request with this deadline.
+
+        Called before a request is read and decoded, so that refusing under load costs little.
+        """
+        ...
+
     async def ready(self) -> bool: ...
 
     async def metadata(self, version: str | None = None) -> ModelMetadata:

@@ -35,7 +35,7 @@ class ModelMetadata:
 
     `max_batch_size` 0 means that requests are never stacked: the first dimension of the inputs is
     then no batch dimension, or is fixed. Otherwise the first dimension of every input and output
-    is the batch, at most that long in one run.
+    is the batch, at most that long in one run. `provider` is what runs it, in the runtime's words.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ModelMetadata:
     outputs: tuple[TensorSpec, ...]
     max_batch_size: int = 0
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,10 +116,11 @@ def _label(process: psutil.Process) -> str:
         return "(ended)"
     if command[0].startswith("ray::"):
         return command[0].strip()
-    script = next((part for part in command[1:] if part.endswith(".py")), command[0])
     if "-c" in command:
-        script = "multiprocessing helper"
-    return Path(script).name
+        return "multiprocessing helper"
+    if not Path(command[0]).name.startswith("python"):
+        return Path(command[0]).name
+    return Path(next((part for part in command[1:] if part[0] != "-"), command[0])).name
 
 
 def _pss(process: psutil.Process) -> int:

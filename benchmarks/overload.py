@@ -50,10 +50,10 @@ def measure_overload(models: Mapping[str, BenchmarkModel], seconds: float) -> Ov
         offered = OVERLOAD * capacity
         phases = ((offered, seconds), (AFTERWARDS * capacity, 4.0))
         answers = asyncio.run(run_open_loop(url, body, phases))
-    return _judged(answers, capacity, offered, seconds)
+    return judge(answers, capacity, offered, seconds)
 
 
-def _judged(answers: Sequence[Answer], capacity: float, offered: float, seconds: float) -> Overload:
+def judge(answers: Sequence[Answer], capacity: float, offered: float, seconds: float) -> Overload:
     during = [answer for answer in answers if answer.due < seconds]
     accepted = sorted(answer.latency for answer in during if answer.status == 200)
     good = sum(_well(answer) for answer in during)

@@ -54,19 +54,22 @@ def product_config(
     port: int,
     *,
     own_application: bool = False,
+    direct: bool = False,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """The shipped configuration with these models in place of its own.
 
     The gateway's process holds them, or each is an application of its own with the bound
-    `timeout_s` on a request.
+    `timeout_s` on a request. With `direct` it is the gateway's direct door that has `port`.
     """
-    config = shipped_config(port)
+    config = shipped_config(free_ports(1)[0] if direct else port)
     gateway = config["applications"][0]
     runtime_env = gateway["runtime_env"]
     repositories = sorted({str(model.file.parents[2]) for model in models.values()})
     inline, remote = ([], list(models)) if own_application else (list(models), [])
     gateway["args"] = {"repositories": repositories, "inline": inline, "remote": remote}
+    if direct:
+        gateway["args"]["direct"] = {"port": port}
     config["applications"] = [gateway] + [
         {
             "name": name,

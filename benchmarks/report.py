@@ -36,10 +36,12 @@ _ORDER = ("comparison", "overload", "product")
 
 def write_results(parts: Mapping[str, str]) -> None:
     """Replace these parts of RESULTS.md and keep the others."""
-    kept = dict(_PART.findall(RESULTS.read_text())) if RESULTS.exists() else {}
-    current = kept | {name: f"{text.strip()}\n\n" for name, text in parts.items()}
+    kept: dict[str, str] = dict(_PART.findall(RESULTS.read_text())) if RESULTS.exists() else {}
+    current = {**kept, **parts}
     text = f"{_INTRODUCTION}\n"
-    text += "".join(f"<!-- part: {name} -->\n{current[name]}" for name in _ORDER if name in current)
+    text += "".join(
+        f"<!-- part: {name} -->\n{current[name].strip()}\n\n" for name in _ORDER if name in current
+    )
     if NOTES.exists():
         text += f"<!-- notes -->\n{NOTES.read_text().strip()}\n"
     RESULTS.write_text(text.rstrip() + "\n")
@@ -183,9 +185,8 @@ def _ratio_table(
 def _absolute_table(result: Comparison, products: Mapping[str, Sequence[str]]) -> list[str]:
     rows = []
     for workload, by_server in result.loads.items():
-        for name in (name for names in products.values() for name in names):
-            if name in by_server:
-                rows.append([workload.title, name, *_absolute(result, workload, name)])
+        measured = [name for names in products.values() for name in names if name in by_server]
+        rows += [[workload.title, name, *_absolute(result, workload, name)] for name in measured]
         bare = _spread(result.bare[workload.model], "{:.0f}")
         best = result.bare_best[workload.model]
         rows.append([workload.title, f"ONNX Runtime alone ({best})", "", bare, "", "", ""])

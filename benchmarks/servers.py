@@ -191,6 +191,12 @@ SERVERS = (
         partial(_ray, configure=partial(product_config, own_application=True)),
         "binary",
     ),
+    Server(
+        "manta-direct",
+        "Manta, direct door",
+        partial(_ray, configure=partial(product_config, direct=True)),
+        "binary",
+    ),
     Server("ray-serve", "Ray Serve, default", partial(_ray, configure=peer_config), "raw"),
     Server("mlserver", "MLServer", partial(_mlserver, batch_size=0)),
     Server("mlserver-batching", "MLServer", partial(_mlserver, batch_size=BATCH_SIZE)),

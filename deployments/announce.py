@@ -1,11 +1,11 @@
 """What `serve run` shows once everything is ready: where it is and what to try."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.types import JsonValue
+from deployments.addresses import api_url, dashboard_url
 
 POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
@@ -23,7 +23,7 @@ async def announce(statuses: Callable[[], Awaitable[Sequence[Status]]], others: 
             break
         await asyncio.sleep(POLL_SECONDS)
         waited += POLL_SECONDS
-    _show(banner(known, os.environ.get("MANTA_URL", "http://127.0.0.1:8000")))
+    _show(banner(known, api_url(), dashboard_url()))
 
 
 def _show(text: str) -> None:
@@ -33,7 +33,7 @@ def _show(text: str) -> None:
         sys.__stdout__.flush()
 
 
-def banner(statuses: Sequence[Status], url: str) -> str:
+def banner(statuses: Sequence[Status], url: str, dashboard: str | None) -> str:
     """A few lines: addresses, what is served, what streams, and a command to paste."""
     models = _names(statuses, "models")
     pipelines = _names(statuses, "pipelines")
@@ -41,9 +41,9 @@ def banner(statuses: Sequence[Status], url: str) -> str:
     return "\n".join(
         (
             "",
-            f"  Manta is ready    {url}/v2          (API)",
-            f"                    {url}/docs        (what can be called)",
-            "                    http://127.0.0.1:8265          (Ray dashboard)",
+            f"  Manta is ready    {url}/v2   (API)",
+            f"                    {url}/docs (what can be called)",
+            f"                    {dashboard or 'no Ray dashboard'}",
             f"  models            {models}",
             f"  pipelines         {pipelines}",
             f"  streams           {connectors}",

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from app.api.direct import DirectConfig
 from app.api.grpc_config import GrpcConfig
 from app.limits import Limits
 
@@ -11,20 +12,32 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 class AppArgs(BaseModel):
-    """What every application is told. Relative paths start at the project's directory."""
+    """What every application is told. Relative paths start at the project's directory.
+
+    Artefacts of more than `max_model_size_mb` million bytes are not loaded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repositories: tuple[Path, ...] = (Path("models/zoo"),)
+    max_model_size_mb: int = Field(default=1024, ge=1)
 
 
-class ModelArgs(AppArgs):
+class ServingArgs(AppArgs):
+    """A process that answers over HTTP; `direct` opens a door of its own, past Serve's."""
+
+    direct: DirectConfig | None = None
+
+
+class ModelArgs(ServingArgs):
     """One model in its own application, which must be named as the model is.
 
-    `timeout_s` bounds a request that comes over HTTP; `limits` bound what it may hold.
+    `timeout_s` bounds a request that comes over HTTP; `limits` bound what it may hold. `override`
+    replaces fields of its `model.yaml`.
     """
 
     model: str
+    override: dict[str, JsonValue] = Field(default_factory=dict)
     timeout_s: float = Field(default=30.0, gt=0)
     limits: Limits = Limits()
 
@@ -32,23 +45,27 @@ class ModelArgs(AppArgs):
 class HostArgs(AppArgs):
     """A process that runs pipelines: which models it holds itself, and which it calls.
 
-    `remote` are models that are applications of their own.
+    `remote` are models that are applications of their own. At most `model_cache_size` of the inline
+    models that are marked `on_demand` are held in memory at once.
     """
 
     pipelines_file: Path = Path("config/pipelines.yaml")
     pipelines: tuple[str, ...] = ()
     inline: tuple[str, ...] = ()
     remote: tuple[str, ...] = ()
+    model_cache_size: int = Field(default=5, ge=1)
 
 
-class GatewayArgs(HostArgs):
+class GatewayArgs(HostArgs, ServingArgs):
     """Its pipelines answer over HTTP; `streams` are the applications that host connectors.
 
-    Without `grpc`, there is no gRPC server.
+    Without `grpc`, there is no gRPC server. `loaded_models_file` is where models that were loaded
+    on request are remembered.
     """
 
     streams: tuple[str, ...] = ()
     grpc: GrpcConfig | None = None
+    loaded_models_file: Path = Path("var/loaded_models.json")
 
 
 class StreamsArgs(HostArgs):

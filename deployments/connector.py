@@ -1,5 +1,7 @@
 """An application that hosts connectors: each source runs beside the pipelines it feeds."""
 
+from collections.abc import Mapping
+
 from ray.serve import Application
 
 from app.pipeline.streams import Streams
@@ -27,6 +29,15 @@ class StreamsReplica:
 
     async def status(self) -> dict[str, JsonValue]:
         return self._process.status(connectors=self._streams.status())
+
+    async def reload(self, model: str, override: Mapping[str, JsonValue] | None) -> None:
+        await self._process.reload(model, override)
+
+    async def unload(self, model: str) -> None:
+        await self._process.unload(model)
+
+    async def check_health(self) -> None:
+        self._process.check_health()
 
     async def __del__(self) -> None:
         await self._streams.stop()

@@ -39,6 +39,9 @@ class RemoteModelHandle:
             answer = await self._call("infer", budget, replace(request, deadline=None), budget)
         return cast(InferenceResponse, answer)
 
+    def admit(self, deadline: float, version: str | None = None) -> None:
+        """Only the model's own process knows how much is waiting there."""
+
     async def ready(self) -> bool:
         try:
             return cast(bool, await self._call("ready", STATUS_TIMEOUT_S))

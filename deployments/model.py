@@ -1,21 +1,31 @@
 """One model as its own Serve application."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from ray import serve
 from ray.serve import Application
 from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
+from app.api.direct import direct_doors
 from app.api.rest import build_model_app
 from app.telemetry.logging import configure_logging
-from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
-from deployments.args import ModelArgs, resolved
+from app.types import (
+    InferenceRequest,
+    InferenceResponse,
+    JsonValue,
+    ModelMetadata,
+    ModelState,
+    ModelStatistics,
+)
+from deployments.args import ModelArgs
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
+from deployments.repositories import open_repository
 from deployments.status import process_status
-from models.repository import ModelRepository
 from models.service import LocalModelService
 
 
@@ -25,14 +35,17 @@ class ModelReplica:
 
     async def __init__(self, args: ModelArgs) -> None:  # type: ignore[misc]  # Serve awaits it
         configure_logging()
-        repository = ModelRepository(resolved(path) for path in args.repositories)
+        repository = open_repository(args)
         self._service = LocalModelService(repository, args.model)
         self._dataplane = DataPlane({args.model: self._service})
-        self._args = args
-        await self._service.load()
+        self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
+        self._doors = direct_doors(self._app, args.direct)
+        await self._service.load(cast(Mapping[str, JsonValue], args.override) or None)
+        for door in self._doors:
+            await door.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_model_app(self._dataplane, self._args.timeout_s, self._args.limits)
+        return self._app
 
     async def infer(self, request: InferenceRequest, budget_s: float) -> InferenceResponse:
         return await self._service.infer(replace(request, deadline=time.monotonic() + budget_s))
@@ -46,12 +59,32 @@ class ModelReplica:
     async def statistics(self, version: str | None) -> tuple[ModelStatistics, ...]:
         return await self._service.statistics(version)
 
+    async def states(self) -> tuple[ModelState, ...]:
+        return self._service.states()
+
+    async def reload(self, _model: str, override: Mapping[str, JsonValue] | None) -> None:
+        await self._service.reload(override)
+
+    async def unload(self, _model: str) -> None:
+        await self._service.close()
+
+    async def check_health(self) -> None:
+        """Raises where only a new process helps; Serve then replaces this one."""
+        if fault := self._service.fault:
+            raise RuntimeError(fault)
+
     async def status(self) -> dict[str, JsonValue]:
         return process_status(models={self._service.name: self._service.status()})
 
     async def __del__(self) -> None:
+        for door in self._doors:
+            await door.stop()
         await self._service.close()
 
 
 def build(args: ModelArgs) -> Application:
-    return deploy(serve.ingress()(ModelReplica), MODEL_DEPLOYMENT, args)
+    return application(args)
+
+
+def application(args: ModelArgs, **options: object) -> Application:
+    return deploy(serve.ingress()(ModelReplica), MODEL_DEPLOYMENT, args, **options)

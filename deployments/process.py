@@ -18,9 +18,9 @@ from app.telemetry.logging import configure_logging
 from app.types import JsonValue
 from deployments.args import HostArgs, resolved
 from deployments.handles import RemoteModelHandle
+from deployments.repositories import open_repository
 from deployments.status import process_status
-from models.repository import ModelRepository
-from models.service import LocalModelService
+from models.cache import inline_services
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +32,10 @@ class Process:
         configure_logging()
         self.config: PipelinesConfig = load_pipelines(resolved(args.pipelines_file))
         self.graphs = compile_all(self.config)
-        repository = ModelRepository(resolved(path) for path in args.repositories)
-        self.services = {name: LocalModelService(repository, name) for name in args.inline}
-        gateway = self.config.gateway
+        self.repository = open_repository(args)
+        self.services = inline_services(self.repository, args.inline, args.model_cache_size)
         self.models: Mapping[str, ModelHandle] = {
-            **{
-                name: RemoteModelHandle(name, gateway.timeout_s, gateway.pool_size)
-                for name in args.remote
-            },
+            **{name: self.remote(name) for name in args.remote},
             **self.services,
         }
         self.clock = SystemClock()
@@ -58,6 +54,26 @@ class Process:
         await self._sinks.close()
         for service in self.services.values():
             await service.close()
+
+    def remote(self, name: str) -> RemoteModelHandle:
+        """A handle of a model that is an application of its own."""
+        gateway = self.config.gateway
+        return RemoteModelHandle(name, gateway.timeout_s, gateway.pool_size)
+
+    async def reload(self, model: str, override: Mapping[str, JsonValue] | None) -> None:
+        """Nothing happens where the model is not held here. Raises as the service does."""
+        if model in self.services:
+            await self.services[model].reload(override)
+
+    async def unload(self, model: str) -> None:
+        if model in self.services:
+            await self.services[model].close()
+
+    def check_health(self) -> None:
+        """Raises RuntimeError where only a new process helps."""
+        for name, service in self.services.items():
+            if service.fault:
+                raise RuntimeError(f"model {name!r}: {service.fault}")
 
     def status(self, connectors: Mapping[str, JsonValue] | None = None) -> dict[str, JsonValue]:
         return process_status(

@@ -15,6 +15,8 @@ from app.errors import ConfigurationError
 from app.registry import ComponentConfig
 from app.yaml_file import line_of, load_yaml
 from models.artefacts import contained, find_artefact
+from models.options import RuntimeOptions
+from models.policy import Latest, VersionPolicy
 
 FILE_NAME = "model.yaml"
 VERSION = re.compile(r"[1-9][0-9]{0,18}")
@@ -47,34 +49,43 @@ Labels = Annotated[
 ]
 
 
-class ModelFile(ComponentConfig):
-    """The schema of `model.yaml`; every field may be left out.
+class ModelFile(RuntimeOptions):
+    """The schema of `model.yaml`; every field may be left out. More of them: RuntimeOptions.
 
     runtime: a type of `models.runtimes`; by default the artefact's suffix says which.
     versions: version -> address of the artefact: a path relative to the model's directory,
         `file:///PATH`, or `package://PACKAGE/PATH` for a file inside an installed Python package.
         By default the numbered directories, each with its `model.onnx`.
+    sha256: version -> the SHA-256 of its artefact, in hexadecimal; another file is not loaded.
+    version_policy: which versions are served at once: `{latest: 2}` for the two newest (by default
+        the newest one), `all`, or `{specific: [1, 3]}`.
     max_batch_size: how many requests one run may hold; 0 means never stacked. By default 32 if the
         first dimension of every input and output is dynamic, otherwise 0.
     queue_size: how many requests may wait; more are shed.
-    threads: CPU threads for one run. By default OMP_NUM_THREADS, which Ray sets to the CPUs it
-        reserved for a replica; without it all CPUs this process may use, at most 4.
     labels: output name -> the names of its classes: a list, a text file beside `model.yaml` with
         one label a line, or `{metadata: KEY}` for an entry of the artefact's own metadata.
     warm_up: input name -> the shape to run once before the model is called ready. By default the
         model's shape with 1 for every dynamic dimension.
+    max_run_seconds: a run that takes longer is taken to hang: the model is not ready any more, and
+        its process is replaced.
+    on_demand: load it at its first request, not at start, and unload it again for others.
     """
 
     runtime: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]] = Field(
+        default_factory=dict
+    )
+    version_policy: VersionPolicy = Latest()
     max_batch_size: int | None = Field(default=None, ge=0, le=4096)
     queue_size: int = Field(default=512, ge=1)
-    threads: int | None = Field(default=None, ge=1, le=1024)
     labels: dict[str, Labels] = Field(default_factory=dict)
     warm_up: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict)
+    max_run_seconds: float = Field(default=60.0, gt=0)
+    on_demand: bool = False
     description: str = ""
 
-    @field_validator("versions", mode="before")
+    @field_validator("versions", "sha256", mode="before")
     @classmethod
     def _as_text(cls, versions: object) -> object:
         """YAML reads the key of `1: model.onnx` as a number."""
@@ -82,7 +93,7 @@ class ModelFile(ComponentConfig):
             return versions
         return {str(version): address for version, address in versions.items()}
 
-    @field_validator("versions")
+    @field_validator("versions", "sha256")
     @classmethod
     def _are_numbers(cls, versions: dict[str, str]) -> dict[str, str]:
         for version in versions:
@@ -108,6 +119,13 @@ class ModelConfig(ModelFile):
             return find_artefact(self.directory, self.versions[version])
         except ValueError as error:
             raise self.error(str(error), "versions", version) from error
+
+    def served_versions(self) -> tuple[str, ...]:
+        """The versions that the policy names, oldest first. Raises ConfigurationError."""
+        try:
+            return self.version_policy.choose(self.versions)
+        except ValueError as error:
+            raise self.error(str(error), "version_policy") from error
 
     def runtime_of(self, version: str) -> str:
         """The name of the runtime that serves a version."""

@@ -22,6 +22,7 @@ def describe(
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     custom: Mapping[str, str],
+    provider: str = "",
 ) -> ModelMetadata:
     """The metadata of a loaded version, `custom` being the artefact's own metadata entries.
 
@@ -41,6 +42,7 @@ def describe(
         outputs=outputs,
         max_batch_size=_max_batch_size(config, (*inputs, *outputs)),
         labels={output: config.labels_of(output, custom) for output in config.labels},
+        provider=provider,
     )
 
 

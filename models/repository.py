@@ -10,6 +10,7 @@ from app.errors import ConfigurationError, ModelNotFound
 from app.interfaces import Model
 from app.registry import RUNTIMES
 from models.config import ModelConfig, load_model_config
+from models.integrity import check_artefact
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -19,11 +20,13 @@ class ModelRepository:
 
     A model that is wrong does not hide the others: its error is kept, and raised when that model
     is asked for. Directories whose names begin with a dot or an underscore are left alone.
-    Raises ConfigurationError if one of `directories` is no directory.
+    Raises ConfigurationError if one of `directories` is no directory. An artefact may have at most
+    `max_model_size_mb` million bytes.
     """
 
-    def __init__(self, directories: Iterable[Path]) -> None:
+    def __init__(self, directories: Iterable[Path], max_model_size_mb: int = 1024) -> None:
         self._directories = tuple(directories)
+        self._max_model_size_mb = max_model_size_mb
         self._found: Mapping[str, ModelConfig | ConfigurationError] = {}
         self.scan()
 
@@ -52,17 +55,18 @@ class ModelRepository:
             raise found
         return found
 
-    def open(self, name: str, version: str) -> Model:
-        """A version of a model, not loaded yet.
+    def open(self, name: str, version: str, config: ModelConfig | None = None) -> Model:
+        """A version of a model, not loaded yet; `config` stands for what the repository has.
 
-        Raises ModelNotFound, or ConfigurationError if it can never be loaded.
+        Raises ModelNotFound, or ConfigurationError if it can never be loaded or is not the file
+        that is meant.
         """
-        config = self.config(name)
+        config = config or self.config(name)
         if version not in config.versions:
             known = ", ".join(config.versions)
             reason = f"model {name!r} has no version {version!r}; it has: {known}"
             raise ModelNotFound(reason)
-        config.artefact(version)
+        check_artefact(config, version, self._max_model_size_mb)
         return RUNTIMES.get(_runtime(config, version)).factory(config, version)
 
     def validate(self, *names: str) -> Iterator[ConfigurationError]:
@@ -101,6 +105,7 @@ def _config_or_error(entry: Path, repository: Path) -> ModelConfig | Configurati
 
 
 def _problems(config: ModelConfig) -> Iterator[ConfigurationError]:
+    yield from _error_of(config.served_versions)
     for version in config.versions:
         yield from _error_of(partial(config.artefact, version))
         yield from _error_of(partial(_runtime, config, version))

@@ -3,19 +3,21 @@
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from app.errors import ConfigurationError, InferenceFailed, MantaError, ModelNotFound, ModelNotReady
-from app.interfaces import Model
+from app.errors import InferenceFailed, InvalidInput, MantaError, ModelNotFound, ModelNotReady
 from app.types import (
-    Arrays,
     InferenceRequest,
     InferenceResponse,
     JsonValue,
     ModelMetadata,
+    ModelState,
     ModelStatistics,
 )
-from models.metadata import warm_up_inputs
+from models.loading import Loaded, load_versions
+from models.memory import release_memory
 from models.repository import ModelRepository
 from models.version import ModelVersion
 
@@ -23,45 +25,88 @@ logger = logging.getLogger(__name__)
 
 _DIRECTORIES = re.compile(r"(?<![\w/:.])(?:/[^\s/'\":,;]+)+/")
 
+_COUNTED = (
+    *("succeeded", "failed", "shed", "expired", "cancelled"),
+    *("runs", "rows", "queue_seconds", "run_seconds"),
+)
+
 State = Literal["loading", "ready", "failed", "unloaded"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """The versions that answer, oldest first. Replaced as a whole, never changed."""
+
+    loaded: Mapping[str, Loaded]
+    newest: ModelVersion
+
+    @classmethod
+    def of(cls, loaded: Mapping[str, Loaded]) -> "_Served | None":
+        ordered = dict(sorted(loaded.items(), key=lambda item: int(item[0])))
+        return cls(ordered, list(ordered.values())[-1].version) if ordered else None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.loaded)
 
 
 class LocalModelService:
     """The ModelHandle of a model in this process: loads, warms up, batches and runs it.
 
-    Serves the newest version that the repository has. Call `load` once; until it has finished,
-    and if it fails, requests are answered with ModelNotReady.
+    Serves the versions that the model's `version_policy` names; a request for none in particular
+    is answered by the newest. Until `load` has finished, and if it fails, requests are answered
+    with ModelNotReady.
     """
 
     def __init__(self, repository: ModelRepository, name: str) -> None:
         self.name = name
         self._repository = repository
-        self._version: ModelVersion | None = None
+        self._served: _Served | None = None
+        self._failures: dict[str, str] = {}
+        self._state: State = "loading"
+        self._changing = asyncio.Lock()
         self._runs_well = True
-        self.state: State = "loading"
         self.reason = ""
 
-    async def load(self) -> None:
-        """Load and warm up. A failure is kept in `state` and `reason`, and logged, not raised.
+    @property
+    def state(self) -> State:
+        return self._state if self._served is None else "ready"
 
-        The log has all of it; `reason`, which callers may read, names files without directories.
+    @property
+    def fault(self) -> str:
+        """Why a served version cannot be used any more, or nothing: a new process is needed."""
+        served = self._served.loaded.values() if self._served is not None else ()
+        return next((each.version.fault for each in served if each.version.fault), "")
+
+    async def load(self, override: Mapping[str, JsonValue] | None = None) -> None:
+        """Let what is served be what the repository has; `override` replaces `model.yaml` fields.
+
+        New versions are loaded and warmed up beside the old ones, take over in one step, and only
+        then are the old ones drained and closed. While any version fails, none that was served is
+        taken away. A failure is kept in `reason`, and logged, not raised: the log has all of it,
+        `reason`, which callers may read, names files without directories.
         """
         try:
-            version = await asyncio.get_running_loop().run_in_executor(None, self._load)
+            await self._change(override)
+        except Exception as error:  # noqa: BLE001 - kept in `reason`, and logged with its trace
+            self._fail(error)
+
+    async def reload(self, override: Mapping[str, JsonValue] | None = None) -> None:
+        """Look into the repository again, then `load`.
+
+        Raises ModelNotReady if anything failed, InvalidInput for a bad `override`.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self._repository.scan)
+        try:
+            await self._change(override)
+        except (InvalidInput, ModelNotFound):
+            raise
         except MantaError as error:
-            self.state, self.reason = "failed", _DIRECTORIES.sub("", str(error))
-            logger.error("model %r cannot be served: %s", self.name, error)
-            return
-        except Exception as error:
-            self.state, self.reason = "failed", f"loading it raised {type(error).__name__}"
-            logger.exception("model %r cannot be served", self.name)
-            return
-        if self.state == "unloaded":  # closed meanwhile
-            await version.close()
-            return
-        self._version = version
-        self.state = "ready"
-        logger.info("model %r version %s is ready", self.name, version.version)
+            self._fail(error)
+        if self.reason:
+            raise ModelNotReady(f"model {self.name!r} could not be loaded: {self.reason}")
+
+    def admit(self, deadline: float, version: str | None = None) -> None:
+        self._ready_version(version).admit(deadline)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         version = self._ready_version(request.version)
@@ -78,63 +123,126 @@ class LocalModelService:
         return response
 
     async def ready(self) -> bool:
-        return self.state == "ready"
+        return self.state == "ready" and not self.fault
 
     async def metadata(self, version: str | None = None) -> ModelMetadata:
-        return self._ready_version(version).metadata
+        metadata = self._ready_version(version).metadata
+        return replace(metadata, versions=self._served.names() if self._served else ())
 
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
-        return (self._ready_version(version).statistics(),)
+        chosen = self._ready_version(version)
+        if version is not None or self._served is None:
+            return (chosen.statistics(),)
+        return tuple(each.version.statistics() for each in self._served.loaded.values())
 
     async def close(self) -> None:
-        """Unload. Requests that come later get ModelNotReady."""
-        version, self._version, self.state = self._version, None, "unloaded"
-        if version is not None:
-            await version.close()
+        """Unload, after what waits and runs. Requests that come later get ModelNotReady."""
+        async with self._changing:
+            served, self._served, self._state = self._served, None, "unloaded"
+            self._failures, self.reason = {}, ""
+            if served is not None:
+                await self._retire(served.loaded)
+
+    def states(self) -> tuple[ModelState, ...]:
+        """Every version that the repository has or that is served, oldest first."""
+        try:
+            known = set(self._repository.config(self.name).versions)
+        except MantaError:
+            known = set()
+        served = self._served.loaded if self._served is not None else {}
+        known |= {*served, *self._failures}
+        if not known:
+            return (ModelState(self.name, "", "UNAVAILABLE", self.reason or self.state),)
+        return tuple(self._state_of(version, served) for version in sorted(known, key=int))
 
     def status(self) -> dict[str, JsonValue]:
-        """State, and what was counted since start, as plain data."""
-        status: dict[str, JsonValue] = {"state": self.state, "reason": self.reason}
-        if self._version is not None:
-            stats = self._version.stats
-            status |= {
-                "version": self._version.version,
-                "max_batch_size": self._version.metadata.max_batch_size,
-                "waiting": self._version.waiting,
-                "succeeded": stats.succeeded,
-                "failed": stats.failed,
-                "shed": stats.shed,
-                "expired": stats.expired,
-                "cancelled": stats.cancelled,
-                "runs": stats.runs,
-                "rows": stats.rows,
-                "queue_seconds": stats.queue_seconds,
-                "run_seconds": stats.run_seconds,
-            }
-        return status
+        """State, and what was counted since each served version was loaded, as plain data."""
+        served = self._served
+        if served is None:
+            return {"state": self.state, "reason": self.reason}
+        each = [loaded.version for loaded in served.loaded.values()]
+        return {
+            "state": "failed" if self.fault else self.state,
+            "reason": self.fault or self.reason,
+            "version": served.newest.version,
+            "versions": list(served.names()),
+            "provider": served.newest.metadata.provider,
+            "max_batch_size": served.newest.metadata.max_batch_size,
+            "waiting": sum(version.waiting for version in each),
+            **{name: sum(getattr(version.stats, name) for version in each) for name in _COUNTED},
+        }
 
-    def _load(self) -> ModelVersion:
-        config = self._repository.config(self.name)
-        newest = list(config.versions)[-1]
-        model = self._repository.open(self.name, newest)
-        model.load()
-        _warm_up(model, warm_up_inputs(config, model.metadata))
-        return ModelVersion(newest, model, queue_size=config.queue_size)
+    async def _change(self, override: Mapping[str, JsonValue] | None) -> None:
+        async with self._changing:
+            before = self._served.loaded if self._served is not None else {}
+            if not before:
+                self._state = "loading"
+            loop = asyncio.get_running_loop()
+            loaded, failures = await loop.run_in_executor(
+                None, load_versions, self._repository, self.name, override, before
+            )
+            after = {**before, **loaded} if failures else loaded
+            self._served = _Served.of(after)
+            self._failures = {version: _reason(error) for version, error in failures.items()}
+            self.reason = "; ".join(self._failures.values())
+            for version in after:
+                if before.get(version) is not after[version]:
+                    logger.info("model %r version %s is ready", self.name, version)
+            for version, error in failures.items():
+                _log(f"{self.name!r} version {version}", error)
+            if self._served is None:
+                self._state = "failed"
+            gone = {v: each for v, each in before.items() if after.get(v) is not each}
+            await self._retire(gone)
+
+    async def _retire(self, versions: Mapping[str, Loaded]) -> None:
+        await asyncio.gather(*(each.version.retire() for each in versions.values()))
+        if versions:
+            await asyncio.get_running_loop().run_in_executor(None, release_memory)
+
+    def _fail(self, error: Exception) -> None:
+        self.reason = _reason(error)
+        if self._served is None:
+            self._state = "failed"
+        _log(repr(self.name), error)
 
     def _ready_version(self, version: str | None) -> ModelVersion:
-        current = self._version
-        if current is None:
+        served = self._served
+        if served is None:
             raise ModelNotReady(f"model {self.name!r} is {self.state}")
-        if version is not None and version != current.version:
+        if version is None:
+            return served.newest
+        if version not in served.loaded:
+            known = ", ".join(repr(name) for name in served.loaded)
             raise ModelNotFound(
-                f"model {self.name!r} has no version {version!r}; served is {current.version!r}"
+                f"model {self.name!r} has no version {version!r}; served is {known}"
             )
-        return current
+        return served.loaded[version].version
+
+    def _state_of(self, version: str, served: Mapping[str, Loaded]) -> ModelState:
+        failure = self._failures.get(version, "")
+        if version in served:
+            fault = served[version].version.fault
+            state = "UNAVAILABLE" if fault else "READY"
+            return ModelState(self.name, version, state, fault or failure)
+        if self._served is None and self._state == "loading":
+            return ModelState(self.name, version, "LOADING")
+        unserved = "not in the version policy" if self._served else self.reason or self.state
+        return ModelState(self.name, version, "UNAVAILABLE", failure or unserved)
 
 
-def _warm_up(model: Model, inputs: Arrays) -> None:
-    """Run once, so that the first request does not pay for what the runtime does on first use."""
-    try:
-        model.predict(inputs)
-    except Exception as error:
-        raise ConfigurationError(f"the warm-up run failed: {error}", field="warm_up") from error
+def _reason(error: Exception) -> str:
+    """What callers may read of it: no directories, and nothing of an error that is a bug."""
+    if isinstance(error, MantaError):
+        return without_paths(str(error))
+    return f"loading it raised {type(error).__name__}"
+
+
+def _log(what: str, error: Exception) -> None:
+    trace = None if isinstance(error, MantaError) else error
+    logger.error("model %s cannot be served: %s", what, error, exc_info=trace)
+
+
+def without_paths(text: str) -> str:
+    """Files without their directories: what a caller may read of an error."""
+    return _DIRECTORIES.sub("", text)

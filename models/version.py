@@ -4,14 +4,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 
 from app.batching import BatchStats, DynamicBatcher
+from app.errors import ModelNotReady
 from app.interfaces import Model
 from app.types import Arrays, Duration, InferenceRequest, InferenceResponse, ModelStatistics
 from models.checks import check_answer, check_inputs, check_outputs, key_of
+from models.health import Health
 
 INLINE_SECONDS = 0.0003
 """A run expected to be shorter than this stays on the event loop: handing it to the thread and
@@ -22,15 +25,30 @@ class ModelVersion:
     """A Model that takes one request at a time and runs them in batches.
 
     Built around a model that is loaded already. The runs happen on one thread, or on the event
-    loop where they are known to be very short.
+    loop where they are known to be very short. `probe` is an input that the model has answered:
+    see `models.health`.
     """
 
-    def __init__(self, version: str, model: Model, *, queue_size: int) -> None:
+    def __init__(
+        self,
+        version: str,
+        model: Model,
+        *,
+        queue_size: int,
+        probe: Arrays | None = None,
+        max_run_seconds: float = 60.0,
+    ) -> None:
         self.version = version
         self.metadata = model.metadata
         self._model = model
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"model-{self.metadata.name}")
         self._key_of = key_of(self.metadata)
+        self._max_run_seconds = max_run_seconds
+        self._health = Health(
+            lambda: None if probe is None else model.predict(probe),
+            max_run_seconds=max_run_seconds,
+            monotonic=time.monotonic,
+        )
         self._batcher: DynamicBatcher[Arrays, Arrays] = DynamicBatcher(
             self._run,
             max_rows=self.metadata.max_batch_size,
@@ -45,6 +63,11 @@ class ModelVersion:
     @property
     def waiting(self) -> int:
         return self._batcher.waiting
+
+    @property
+    def fault(self) -> str:
+        """Why this version cannot be used any more, or nothing."""
+        return self._health.fault
 
     def statistics(self) -> ModelStatistics:
         """What was counted since this version was loaded."""
@@ -71,8 +94,14 @@ class ModelVersion:
             },
         )
 
+    def admit(self, deadline: float) -> None:
+        """Raises what `infer` would raise for any request with this deadline."""
+        self._batcher.admit(deadline)
+
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Raises RequestError or ServingError, and whatever the model raised for this request."""
+        if fault := self._health.fault:
+            raise ModelNotReady(f"model {self.metadata.name!r} is out of order: {fault}")
         rows = check_inputs(self.metadata, request.inputs)
         if request.outputs:
             check_outputs(self.metadata, request)
@@ -86,10 +115,17 @@ class ModelVersion:
             outputs = {name: outputs[name] for name in request.outputs}
         return InferenceResponse(self.metadata.name, self.version, outputs, request.id)
 
+    async def retire(self) -> None:
+        """Answer what waits, then close. A run that hangs is waited for only so long."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._batcher.drain(), self._max_run_seconds)
+        await self.close()
+
     async def close(self) -> None:
-        """Finish what runs, fail what waits, and give the memory back."""
-        await self._batcher.close()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._model.unload)
+        """Finish what runs, fail what waits, and give the memory back, unless a run hangs."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._batcher.close(), self._max_run_seconds)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._model.unload)
         self._thread.shutdown(wait=False)
 
     async def _run(self, batch: Sequence[Arrays]) -> Sequence[Arrays]:
@@ -103,8 +139,14 @@ class ModelVersion:
 
     def _predict(self, batch: Sequence[Arrays], rows: Sequence[int]) -> Sequence[Arrays]:
         inputs = batch[0] if len(batch) == 1 else _stacked(batch)
-        outputs = self._model.predict(inputs)
-        check_answer(self.metadata, outputs, sum(rows))
+        self._health.run_starts()
+        try:
+            outputs = self._model.predict(inputs)
+            check_answer(self.metadata, outputs, sum(rows))
+        except Exception as error:
+            self._health.run_failed(error)
+            raise
+        self._health.run_worked()
         return [outputs] if len(batch) == 1 else _split(outputs, rows)
 
     def _rows(self, batch: Sequence[Arrays]) -> list[int]:

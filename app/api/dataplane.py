@@ -33,14 +33,22 @@ _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 class DataPlane:
     """The models that one process can answer for, wherever each of them runs.
 
-    `models` may change meanwhile. Without `control` no model can be loaded or unloaded by callers.
+    Without `control` no model can be loaded or unloaded by callers; it may be given later.
     """
 
     def __init__(
         self, models: Mapping[str, ModelHandle], control: ModelControl | None = None
     ) -> None:
-        self._models = models
+        self._models = dict(models)
         self.control = control
+
+    def add(self, name: str, handle: ModelHandle) -> None:
+        """From now on answer for this model, too, or by this handle."""
+        self._models[name] = handle
+
+    def remove(self, name: str) -> None:
+        """Know this model no more; requests that it has already are not touched."""
+        self._models.pop(name, None)
 
     def names(self) -> list[str]:
         return sorted(self._models)
@@ -82,6 +90,10 @@ class DataPlane:
             *(self._models[name].statistics() for name in self.names()), return_exceptions=True
         )
         return [entry for answer in each if isinstance(answer, tuple) for entry in answer]
+
+    def admit(self, name: str, version: str | None, deadline: float) -> None:
+        """Raises at once what `infer` would raise for any such request: see ModelHandle."""
+        self._handle(name, version).admit(deadline, version)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         return await self._handle(request.model, request.version).infer(request)

@@ -82,7 +82,7 @@ def _is_deeper(body: bytes, value: object, depth: int) -> bool:
     if body.count(b"[") + body.count(b"{") <= depth:
         return False
     level: list[object] = [value]
-    for _ in range(depth + 1):
+    for _ in range(depth):
         level = [
             child
             for parent in level

@@ -8,13 +8,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from app import __version__
+from app.api.aliases import alias_routes
 from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_statistics
 from app.api.http import json_response, on_error
 from app.api.infer import InferEndpoint
 from app.api.openapi import document
 from app.api.pipelines import pipeline_routes
+from app.api.repository import repository_routes
 from app.api.rest import model_routes
+from app.api.settings import settings_routes
+from app.api.stream import stream_routes
 from app.errors import MantaError
 from app.limits import DEFAULT, Limits
 from app.pipeline.host import PipelineHost
@@ -41,7 +45,14 @@ def build_gateway_app(
     for error in (MantaError, HTTPException, Exception):
         api.add_exception_handler(error, on_error)
     _add_server_routes(api, dataplane)
-    api.router.routes.extend(pipeline_routes(pipelines, timeout_s, limits))
+    for routes in (
+        pipeline_routes(pipelines, timeout_s, limits),
+        repository_routes(dataplane, limits),
+        settings_routes(limits),
+        alias_routes(dataplane, timeout_s, limits),
+        stream_routes(pipelines, timeout_s, limits),
+    ):
+        api.router.routes.extend(routes)
     _add_status_routes(api, statuses)
     api.router.routes.extend(model_routes(dataplane))
     document(api)

@@ -51,12 +51,14 @@ class InferEndpoint:
         deadline = time.monotonic() + self._timeout_s
         headers: list[tuple[bytes, bytes]] = []
         try:
-            self._dataplane.model(target[0])
+            name, version = target
+            self._dataplane.admit(name, version, deadline)
             asked = headers_of(scope, self._limits)
             body = await read_body(scope, receive, self._limits, asked)
             length = asked.json_length
             call = decode_request(
-                *target,
+                name,
+                version,
                 body,
                 deadline,
                 header_length=None if length is None else _json_length(length, len(body)),

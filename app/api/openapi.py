@@ -9,10 +9,18 @@ _PICTURE_OR_JSON = {
     "required": True,
     "content": {
         "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "string", "format": "binary"}},
+            }
+        },
         "image/png": {"schema": {"type": "string", "format": "binary"}},
         "application/json": {"schema": {}},
     },
 }
+
+_OBJECT = {"required": False, "content": {"application/json": {"schema": {"type": "object"}}}}
 
 _TENSOR = {
     "type": "object",
@@ -74,6 +82,7 @@ def _plain_paths() -> dict[str, Any]:
             )
         },
     }
+    paths |= _management_paths() | _alias_paths()
     model, version = _parameter("name", "path"), _parameter("version", "path")
     for prefix, names in (
         ("/v2/models/{name}", [model]),
@@ -90,6 +99,54 @@ def _plain_paths() -> dict[str, Any]:
             "post": _operation("protocol", "Run the model on tensors", *names, body=body)
         }
     return paths
+
+
+def _management_paths() -> dict[str, Any]:
+    name = _parameter("name", "path")
+    index = _operation("models", "Every version of every model", body=_OBJECT)
+    settings = {
+        f"/v2/{path}": {
+            "get": _operation("settings", f"{what} settings"),
+            "post": _operation("settings", f"Change {what.lower()} settings", body=_OBJECT),
+        }
+        for path, what in (("logging", "Log"), ("trace/setting", "Trace"))
+    }
+    return settings | {
+        "/v2/repository/index": {"post": index},
+        "/v2/repository/models/{name}/load": {
+            "post": _operation("models", "Load or reload a model", name, body=_OBJECT)
+        },
+        "/v2/repository/models/{name}/unload": {
+            "post": _operation("models", "Unload a model", name, body=_OBJECT)
+        },
+    }
+
+
+def _alias_paths() -> dict[str, Any]:
+    gets = {
+        "/api/v1/models": "Every model and whether it is ready",
+        "/api/v1/stats": "Statistics of every model",
+        "/api/v1/health": "Whether every model is ready",
+        "/health": "Whether every model is ready",
+        "/health/ready": "Whether every model is ready",
+        "/health/live": "Whether the server runs",
+        "/healthz": "Whether the server runs",
+    }
+    posts = {
+        "/api/v1/infer": "Run a model that the body names",
+        "/api/v1/batch": "Run many requests at once",
+        "/api/v1/models/load": "Load or reload a model that the body names",
+    }
+    name = _parameter("name", "path")
+    predict = _operation("aliases", "Run the model on nested lists", name, body=_OBJECT)
+    return (
+        {path: {"get": _operation("aliases", what)} for path, what in gets.items()}
+        | {
+            path: {"post": _operation("aliases", what, body=_OBJECT)}
+            for path, what in posts.items()
+        }
+        | {f"/v1/models/{{name}}{end}": {"post": predict} for end in (":predict", "/predict")}
+    )
 
 
 def _parameter(name: str, place: str) -> dict[str, Any]:

@@ -53,11 +53,13 @@ class ConnectedSink:
 
     async def write(self, action: Action) -> None:
         await self.connect()
+        connection = self._connected_at
         try:
             await self._sink.write(action)
         except NotConnected as error:
             async with self._connecting:
-                await self._lost(error)
+                if self._connected_at == connection:  # else another write has seen to it
+                    await self._lost(error)
             raise
 
     async def close(self) -> None:

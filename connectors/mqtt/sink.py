@@ -1,12 +1,11 @@
 """Actions as MQTT messages."""
 
-import asyncio
 from collections.abc import Mapping
 
 from pydantic import BaseModel
 
 from app.action_document import action_json
-from app.errors import ConfigurationError, InvalidInput
+from app.errors import ConfigurationError, InvalidInput, NotConnected
 from app.registry import SINKS
 from app.types import Action
 from connectors.mqtt.client import MqttConnection
@@ -14,19 +13,21 @@ from connectors.mqtt.config import BrokerConfig, MqttActionConfig
 
 
 class MqttSink:
-    """Publishes actions over a connection of its own.
-
-    `write` connects where there is no connection, so a caller only ever has to write again.
-    """
+    """Publishes actions over a connection of its own."""
 
     def __init__(self, config: MqttActionConfig, broker: BrokerConfig) -> None:
         self._config = config
         self._broker = broker
         self._connection: MqttConnection | None = None
-        self._connecting = asyncio.Lock()
 
     async def connect(self) -> None:
-        await self._connected()
+        connection = MqttConnection(self._broker)
+        try:
+            await connection.open()
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
 
     async def write(self, action: Action) -> None:
         topic = action.target or self._config.topic
@@ -34,8 +35,9 @@ class MqttSink:
             raise InvalidInput(f"action of {action.agent!r} has no target, and no topic is set")
         if any(character in topic for character in "+#\0"):
             raise InvalidInput(f"target {topic!r} is no topic: it has '+', '#' or NUL")
-        connection = await self._connected()
-        await connection.publish(
+        if self._connection is None or not self._connection.alive:
+            raise NotConnected(f"not connected to the broker at {self._broker.host}")
+        await self._connection.publish(
             topic,
             action_json(action),
             qos=self._config.qos,
@@ -44,26 +46,9 @@ class MqttSink:
         )
 
     async def close(self) -> None:
-        async with self._connecting:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                await connection.close()
-
-    async def _connected(self) -> MqttConnection:
-        async with self._connecting:
-            if self._connection is not None and self._connection.alive:
-                return self._connection
-            if self._connection is not None:
-                await self._connection.close()
-            self._connection = None
-            connection = MqttConnection(self._broker)
-            try:
-                await connection.open()
-            except BaseException:
-                await connection.close()
-                raise
-            self._connection = connection
-            return connection
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def _make_sink(config: MqttActionConfig, connectors: Mapping[str, BaseModel]) -> MqttSink:

@@ -1,6 +1,8 @@
 """Models in ONNX files, run by ONNX Runtime."""
 
-import os
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from app.datatypes import bytes_to_text, text_to_bytes
@@ -9,14 +11,15 @@ from app.registry import RUNTIMES
 from app.types import Array, Arrays, ModelMetadata, TensorSpec
 from models.config import ModelConfig
 from models.external_data import check_external_data
-from models.metadata import describe
+from models.metadata import describe, warm_up_inputs
+from models.options import providers_to_try
+from models.quantize import deviation, quantize_int8, seeded_inputs
+from models.sessions import open_session
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, NodeArg, SessionOptions
+    from onnxruntime import InferenceSession, NodeArg
 
-MAX_AUTOMATIC_THREADS = 4
-
-_PREFERRED_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+logger = logging.getLogger(__name__)
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -36,7 +39,7 @@ _DATATYPES = {
 
 
 class OnnxModel:
-    """One ONNX file in one ONNX Runtime session, on a CUDA device where there is one.
+    """One ONNX file in one ONNX Runtime session, on the first provider that can run it.
 
     Operators that need a library of their own are not loaded, and external data must lie beside
     the file.
@@ -62,22 +65,64 @@ class OnnxModel:
             raise self._config.error(reason, "runtime") from error
         path = self._config.artefact(self._version)
         check_external_data(path)
-        available = ort.get_available_providers()
-        providers = [name for name in _PREFERRED_PROVIDERS if name in available]
-        options = _session_options(ort.SessionOptions(), self._config.threads)
         try:
-            session = ort.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # ONNX Runtime's own errors share no other base
-            raise ConfigurationError(f"ONNX Runtime refuses it: {error}", str(path)) from error
-        self._metadata = describe(
+            providers = providers_to_try(self._config, ort.get_available_providers())
+        except ValueError as error:
+            raise self._config.error(str(error), "providers") from error
+        for provider in providers:
+            try:
+                self._open(path, provider, try_it=provider != providers[-1])
+                break
+            except ConfigurationError as error:
+                self.unload()
+                if provider == providers[-1]:
+                    raise
+                logger.warning("model %r: %s is not used: %s", self._config.name, provider, error)
+        if self._config.quantize is not None:
+            self._quantize(path, self.metadata.provider)
+
+    def _open(self, path: Path, provider: str, *, try_it: bool) -> None:
+        """Open a session on one provider. With `try_it`, run it once: some fail only then."""
+        self._session = open_session(path, self._config, provider)
+        self._metadata = self._describe(self._session, provider)
+        if try_it:
+            try:
+                self.predict(warm_up_inputs(self._config, self._metadata))
+            except Exception as error:  # a provider's library may raise anything
+                raise ConfigurationError(f"the first run failed: {error}", str(path)) from error
+
+    def _quantize(self, path: Path, provider: str) -> None:
+        """Go on with the weights in 8 bits, if the answers are close enough to the original's."""
+        inputs = seeded_inputs(self.metadata, warm_up_inputs(self._config, self.metadata))
+        original = self.predict(inputs)
+        with TemporaryDirectory() as folder:
+            small = Path(folder) / path.name
+            try:
+                quantize_int8(path, small)
+            except ImportError as error:
+                reason = "needs the onnx package: install manta-server[quantize]"
+                raise self._config.error(reason, "quantize") from error
+            except Exception as error:  # its errors share no base
+                raise self._config.error(f"cannot be done: {error}", "quantize") from error
+            self._session = open_session(small, self._config, provider)
+        off = deviation(self.predict(inputs), original)
+        if off > self._config.quantize_tolerance:
+            reason = (
+                f"the answers deviate by {off:.2g} of the largest value; quantize_tolerance "
+                f"allows {self._config.quantize_tolerance:g}"
+            )
+            raise self._config.error(reason, "quantize")
+
+    def _describe(self, session: "InferenceSession", provider: str) -> ModelMetadata:
+        return describe(
             self._config,
             self._version,
             platform="onnxruntime_onnx",
             inputs=tuple(self._spec(node) for node in session.get_inputs()),
             outputs=tuple(self._spec(node) for node in session.get_outputs()),
             custom=session.get_modelmeta().custom_metadata_map,
+            provider=provider,
         )
-        self._session = session
 
     def predict(self, inputs: Arrays) -> Arrays:
         if self._session is None:
@@ -109,27 +154,6 @@ def _fed(spec: TensorSpec, array: Array) -> Array:
         return bytes_to_text(array)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"input {spec.name!r} holds bytes that are not UTF-8 text") from error
-
-
-def _session_options(options: "SessionOptions", threads: int | None) -> "SessionOptions":
-    options.intra_op_num_threads = threads or automatic_threads()
-    options.inter_op_num_threads = 1
-    # Waiting threads spin by default, which takes whole cores from everything else on the box. Not
-    # spinning costs a small detector a millisecond (3 to 4 on two threads) and saves three quarters
-    # of its CPU time; on one thread it makes no difference.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Errors only: warnings are about how a file was exported, one for each of its weights.
-    options.log_severity_level = 3
-    return options
-
-
-def automatic_threads() -> int:
-    """CPU threads for a model whose `threads` is not given: see `models.config.ModelFile`."""
-    reserved = os.environ.get("OMP_NUM_THREADS", "")
-    if reserved.isdecimal() and int(reserved) > 0:
-        return int(reserved)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(usable or 1, MAX_AUTOMATIC_THREADS)
 
 
 RUNTIMES.register("onnx", ModelConfig, OnnxModel)

@@ -121,6 +121,9 @@ class FakeHandle:
             raise ModelNotFound(f"model {self.model.name!r} has no version {version!r}")
         return self.model
 
+    def admit(self, deadline: float, version: str | None = None) -> None:
+        """Takes everything."""
+
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
         metadata = await self.metadata(version)
         served = metadata.versions if version is None else (version,)

@@ -42,6 +42,9 @@ class LabelledModel:
         self.asked += 1
         return ModelMetadata("labelled", ("1",), "test", (), (), labels=self.labels)
 
+    def admit(self, deadline: float, version: str | None = None) -> None:
+        """Takes everything."""
+
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
         return (ModelStatistics("labelled", version or "1"),)
 

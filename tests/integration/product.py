@@ -36,6 +36,9 @@ class Product:
         pipelines_file = folder / "pipelines.yaml"
         pipelines_file.write_text(yaml.safe_dump(dict(pipelines)))
         config = dict(serve)
+        direct_port = free_port()
+        self.direct_url = f"http://127.0.0.1:{direct_port}"
+        config["applications"][0]["args"]["direct"] = {"port": direct_port}
         config["http_options"] = {"host": "127.0.0.1", "port": self.port}
         for application in config["applications"]:
             if "model" not in application["args"]:

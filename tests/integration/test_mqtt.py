@@ -17,6 +17,7 @@ import pytest
 from app.clock import SystemClock
 from app.errors import ConnectorRejected, NotConnected
 from app.pipeline.outcome import Outcome
+from app.pipeline.sinks import ConnectedSink
 from app.pipeline.source_runner import Process, SourceRunner
 from app.types import Action, JsonValue, Message
 from connectors.mqtt import MqttActionConfig, MqttConfig, MqttSink, MqttSource
@@ -313,11 +314,15 @@ def action(target: str | None = None) -> Action:
     return Action("m1:guard:0", "guard", "mqtt", {"zone": "frontdoor"}, target)
 
 
+def sink_to(mosquitto: Mosquitto, topic: str) -> ConnectedSink:
+    """As pipelines have it: connected by itself, without a pause before the next attempt."""
+    broker = BrokerConfig(host="127.0.0.1", port=mosquitto.port)
+    sink = MqttSink(MqttActionConfig(host="floor1", topic=topic), broker)
+    return ConnectedSink("mqtt", sink, SystemClock(), random=lambda: 0.0)
+
+
 async def test_actions_are_published(mosquitto: Mosquitto) -> None:
-    sink = MqttSink(
-        MqttActionConfig(host="floor1", topic="actuators/default"),
-        BrokerConfig(host="127.0.0.1", port=mosquitto.port),
-    )
+    sink = sink_to(mosquitto, "actuators/default")
     async with connected(mosquitto) as watcher:
         await watcher.subscribe([("actuators/#", 1)])
         await sink.write(action())
@@ -337,8 +342,7 @@ async def test_actions_are_published(mosquitto: Mosquitto) -> None:
 
 
 async def test_a_sink_writes_again_after_the_broker_came_back(mosquitto: Mosquitto) -> None:
-    broker = BrokerConfig(host="127.0.0.1", port=mosquitto.port)
-    sink = MqttSink(MqttActionConfig(host="floor1", topic="actuators/a"), broker)
+    sink = sink_to(mosquitto, "actuators/a")
     await sink.connect()
     mosquitto.kill()
     with pytest.raises(NotConnected):
@@ -358,7 +362,7 @@ async def test_a_sink_with_a_wrong_password_is_rejected(locked_mosquitto: Mosqui
 
 async def test_simulated_sensors_publish_and_show_the_actions(mosquitto: Mosquitto) -> None:
     broker = BrokerConfig(host="127.0.0.1", port=mosquitto.port)
-    sink = MqttSink(MqttActionConfig(host="floor1", topic="actuators/vent"), broker)
+    sink = sink_to(mosquitto, "actuators/vent")
     messages: list[Message] = []
     shown: list[str] = []
 

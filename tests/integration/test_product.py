@@ -108,6 +108,17 @@ def test_the_server_tells_who_it_is(product: Product) -> None:
     assert "swagger" in httpx.get(f"{product.url}/docs").text.lower()
 
 
+def test_the_direct_door_answers_as_well(product: Product) -> None:
+    assert httpx.get(f"{product.direct_url}/v2/health/ready").json() == {"ready": True}
+    data = [600, 21, 40, 1013, 90]
+    vector = {"name": "vector", "shape": [1, 5], "datatype": "FP32", "data": data}
+    answers = [
+        httpx.post(f"{url}/v2/models/air-quality/infer", json={"inputs": [vector]}).json()
+        for url in (product.url, product.direct_url)
+    ]
+    assert answers[0] == answers[1]
+
+
 def test_digits_are_recognised_over_http(product: Product) -> None:
     _, images, _, labels = split()
     batch = images[32:64]
@@ -321,8 +332,11 @@ def test_a_wrong_reading_names_its_field(product: Product) -> None:
 
 
 def test_serve_status_works(product: Product) -> None:
+    dashboard = re.search(r"View the dashboard at \S*?(http://[0-9.:]+)", product.log.read_text())
+    assert dashboard is not None
+    assert dashboard.group(1) in product.log.read_text().partition("Manta is ready")[2]
     applications: dict[str, Any] = httpx.get(
-        "http://127.0.0.1:8265/api/serve/applications/", timeout=20
+        f"{dashboard.group(1)}/api/serve/applications/", timeout=20
     ).json()["applications"]
     assert {name: app["status"] for name, app in applications.items()} == dict.fromkeys(
         ("gateway", "text-detect", "text-recognise", "streams"), "RUNNING"

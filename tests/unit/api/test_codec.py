@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -118,6 +118,7 @@ def any_array() -> st.SearchStrategy[Array]:
     return st.one_of(arrays, texts)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine every draw is slow
 @given(any_array())
 def test_what_is_encoded_decodes_to_the_same(array: Array) -> None:
     answer = orjson.loads(encode_response(InferenceResponse("m", "1", {"x": array})))

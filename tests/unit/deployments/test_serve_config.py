@@ -82,7 +82,9 @@ def test_ray_puts_in_the_variables_of_a_runtime_environment(tmp_path: Path) -> N
             "applications:\n- import_path: deployments.model:build\n  args:\n    modle: digits\n"
             "    model: digits\n",
             "serve.yaml:4: applications[0].args.modle: is not a known field; "
-            "known here are: limits, model, repositories, timeout_s (did you mean model?)",
+            "known here are: direct, limits, max_model_size_mb, model, override, repositories, "
+            "timeout_s "
+            "(did you mean model?)",
         ),
         (
             "applications:\n- import_path: deployments.model:build\n",
@@ -92,7 +94,8 @@ def test_ray_puts_in_the_variables_of_a_runtime_environment(tmp_path: Path) -> N
             "applications:\n- import_path: deployments.connector:build\n  args:\n"
             "    streams: [a]\n",
             "serve.yaml:4: applications[0].args.streams: is not a known field; known here are: "
-            "connectors, inline, pipelines, pipelines_file, remote, repositories",
+            "connectors, inline, max_model_size_mb, model_cache_size, pipelines, pipelines_file, "
+            "remote, repositories",
         ),
         (
             "applications:\n- import_path: x\n  deployments:\n  - name: D\n    num_replicas: 2\n"

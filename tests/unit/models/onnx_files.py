@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from app.types import Array
+
 Shape = Sequence[int | str]
 
 
@@ -49,6 +51,38 @@ def with_hidden_external_data(path: Path, location: str) -> Path:
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, (3,))
     node = helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
     return _save(helper.make_graph([node], "choice", [x], [y]), path, {})
+
+
+def numbered(path: Path, number: int, inputs: Sequence[str] = ("x",)) -> Path:
+    """A model that answers `y` = `number` times the first of its inputs, and `version` = `number`.
+
+    All are (batch, 3) FP32, `version` is (batch, 3) as well.
+    """
+    values = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", 3))
+        for name in (*inputs, "y", "version")
+    }
+    factor = numpy_helper.from_array(np.array([number], np.float32), "factor")
+    zero = numpy_helper.from_array(np.array([0], np.float32), "zero")
+    nodes = [
+        helper.make_node("Mul", [inputs[0], "factor"], ["y"]),
+        helper.make_node("Mul", [inputs[-1], "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "factor"], ["version"]),
+    ]
+    outputs = [values["y"], values["version"]]
+    sources = [values[name] for name in inputs]
+    graph = helper.make_graph(nodes, "numbered", sources, outputs, [factor, zero])
+    return _save(graph, path, {})
+
+
+def dense(path: Path, weights: Array) -> Path:
+    """A model that answers `y` = `x` times `weights`, a matrix; both are FP32."""
+    rows, columns = weights.shape
+    tensor = numpy_helper.from_array(weights.astype(np.float32), "w")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", rows))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", columns))
+    multiply = helper.make_node("MatMul", ["x", "w"], ["y"])
+    return _save(helper.make_graph([multiply], "dense", [x], [y], [tensor]), path, {"a": "b"})
 
 
 def lookup(path: Path, size: int = 8) -> Path:

@@ -66,6 +66,9 @@ class LabelledModel:
         self.asked += 1
         return ModelMetadata("m", ("1",), "test", (), (), labels=self.labels)
 
+    def admit(self, deadline: float, version: str | None = None) -> None:
+        """Takes everything."""
+
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
         return (ModelStatistics("labelled", version or "1"),)
 

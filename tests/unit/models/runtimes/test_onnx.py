@@ -12,8 +12,9 @@ from app.registry import RUNTIMES
 from app.types import Array
 from models.config import ModelConfig, load_model_config
 from models.metadata import warm_up_inputs
+from models.options import automatic_threads
 from models.repository import ModelRepository
-from models.runtimes.onnx import OnnxModel, automatic_threads
+from models.runtimes.onnx import OnnxModel
 from models.training.digits_data import split
 from models.training.environment import LABELS, Episode, readings
 from tests.paths import SHARED_DATA, ZOO

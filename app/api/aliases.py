@@ -1,0 +1,135 @@
+"""Other spellings of the same calls: `/v1/models`, `/api/v1` and `/health`."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from app.api.codec import JSON, Call, decode_fields, encode_response
+from app.api.dataplane import DataPlane
+from app.api.descriptions import encode_statistics
+from app.api.fields import Fields, mapping, text
+from app.api.http import json_response, log_failure
+from app.api.nested import decode_nested, encode_nested, is_protocol
+from app.api.repository import config_of, control_of, fields_of
+from app.api.status import status_of, text_of
+from app.errors import InvalidInput
+from app.limits import Limits
+from app.types import InferenceRequest, JsonValue
+
+
+def alias_routes(dataplane: DataPlane, timeout_s: float, limits: Limits) -> list[BaseRoute]:
+    return [
+        *_inference_routes(dataplane, timeout_s, limits),
+        *_model_routes(dataplane, limits),
+        *_health_routes(dataplane),
+    ]
+
+
+def _inference_routes(dataplane: DataPlane, timeout_s: float, limits: Limits) -> list[BaseRoute]:
+    async def predict(request: Request) -> Response:
+        """Answers `instances` with `predictions`, and `inputs` with `outputs`."""
+        data = await fields_of(request, limits)
+        name = request.path_params["name"]
+        metadata = await dataplane.model_metadata(name)
+        asked = "instances" if "instances" in data else "inputs"
+        if asked not in data:
+            raise InvalidInput("needs inputs or instances")
+        inputs = decode_nested(data[asked], metadata, asked, limits)
+        deadline = time.monotonic() + timeout_s
+        response = await dataplane.infer(InferenceRequest(name, inputs, deadline=deadline))
+        answered = "predictions" if asked == "instances" else "outputs"
+        return json_response({answered: encode_nested(response)})
+
+    async def one(data: Fields) -> bytes:
+        name = text(data, "model", "the body")
+        version = data.get("version")
+        if version is not None:
+            version = str(version)  # as a number, too
+        deadline = time.monotonic() + timeout_s
+        if is_protocol(data.get("inputs")):
+            call = decode_fields(name, version, data, deadline, limits=limits)
+        else:
+            metadata = await dataplane.model_metadata(name, version)
+            inputs = decode_nested(data.get("inputs"), metadata, "inputs", limits)
+            rest = {key: value for key, value in data.items() if key != "inputs"}
+            request = decode_fields(name, version, rest, deadline, limits=limits).request
+            call = Call(replace(request, inputs=inputs), JSON)
+        return encode_response(await dataplane.infer(call.request)).body
+
+    async def infer(request: Request) -> Response:
+        answer = await one(await fields_of(request, limits))
+        return Response(answer, media_type="application/json")
+
+    async def each(item: object) -> orjson.Fragment | dict[str, JsonValue]:
+        try:
+            return orjson.Fragment(await one(mapping(item, "a request")))
+        except Exception as error:  # noqa: BLE001 - one item's error is its own answer
+            status = status_of(error).http
+            log_failure(status, error)
+            return {"error": text_of(error), "status": status}
+
+    async def batch(request: Request) -> Response:
+        """`{"requests": [...]}`: every one at once, each answered by its result or its error."""
+        requests = (await fields_of(request, limits)).get("requests")
+        if not isinstance(requests, list):
+            raise InvalidInput("requests: must be an array")
+        if len(requests) > limits.batch_requests:
+            raise InvalidInput(f"requests: more than {limits.batch_requests}")
+        results = await asyncio.gather(*map(each, requests))
+        return Response(orjson.dumps({"results": results}), media_type="application/json")
+
+    return [
+        Route("/v1/models/{name}:predict", predict, methods=["POST"]),
+        Route("/v1/models/{name}/predict", predict, methods=["POST"]),
+        Route("/api/v1/infer", infer, methods=["POST"]),
+        Route("/api/v1/batch", batch, methods=["POST"]),
+    ]
+
+
+def _model_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:
+    async def listed(_: Request) -> Response:
+        names = dataplane.names()
+        ready = await asyncio.gather(*(dataplane.model_ready(name) for name in names))
+        models: list[JsonValue] = [
+            {"name": name, "ready": is_ready} for name, is_ready in zip(names, ready, strict=True)
+        ]
+        return json_response({"models": models})
+
+    async def load(request: Request) -> Response:
+        data = await fields_of(request, limits)
+        name = text(data, "model" if "model" in data else "name", "the body")
+        config = config_of(data.get("config"), "config", limits)
+        await control_of(dataplane).load(name, config)
+        return json_response({"model": name, "ready": True})
+
+    async def stats(_: Request) -> Response:
+        return json_response(encode_statistics(await dataplane.statistics()))
+
+    return [
+        Route("/api/v1/models", listed, methods=["GET"]),
+        Route("/api/v1/models/load", load, methods=["POST"]),
+        Route("/api/v1/stats", stats, methods=["GET"]),
+    ]
+
+
+def _health_routes(dataplane: DataPlane) -> list[BaseRoute]:
+    async def live(_: Request) -> Response:
+        return json_response({"live": True})
+
+    async def ready(_: Request) -> Response:
+        is_ready = await dataplane.ready()
+        answer: dict[str, JsonValue] = {"live": True, "ready": is_ready}
+        return json_response(answer, 200 if is_ready else 503)
+
+    return [
+        *(Route(path, live, methods=["GET"]) for path in ("/health/live", "/healthz")),
+        *(
+            Route(path, ready, methods=["GET"])
+            for path in ("/health", "/health/ready", "/api/v1/health")
+        ),
+    ]

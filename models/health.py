@@ -1,0 +1,57 @@
+"""Whether a loaded model still works: what no single request can tell."""
+
+from collections.abc import Callable
+
+SAME_FAILURES = 3
+"""So many runs in a row that fail in the same way make the model a suspect."""
+
+
+class Health:
+    """Watches the runs of one model, one at a time.
+
+    A suspect is tried with `probe`, an input that once worked: only if that fails too is the model
+    itself at fault, for good. A run that takes longer than `max_run_seconds` is taken to hang, for
+    as long as it lasts.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], object],
+        *,
+        max_run_seconds: float,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._probe = probe
+        self._max_run_seconds = max_run_seconds
+        self._monotonic = monotonic
+        self._started: float | None = None
+        self._last = ""
+        self._times = 0
+        self._fault = ""
+
+    @property
+    def fault(self) -> str:
+        """Why the model cannot be used any more, or nothing."""
+        if self._started is not None and self._monotonic() - self._started > self._max_run_seconds:
+            return f"a run has taken more than {self._max_run_seconds:g} s"
+        return self._fault
+
+    def run_starts(self) -> None:
+        self._started = self._monotonic()
+
+    def run_worked(self) -> None:
+        self._started = None
+        self._times = 0
+
+    def run_failed(self, error: Exception) -> None:
+        """To be called where the model runs, since it may run it once more."""
+        signature = f"{type(error).__name__}: {error}"
+        self._times = self._times + 1 if signature == self._last else 1
+        self._last = signature
+        if self._times >= SAME_FAILURES:
+            self._times = 0
+            try:
+                self._probe()
+            except Exception as broken:  # noqa: BLE001 - a runtime may raise anything
+                self._fault = f"every run fails, the warm-up too: {type(broken).__name__}"
+        self._started = None

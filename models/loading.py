@@ -1,0 +1,83 @@
+"""Loading the versions of a model that its policy asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.errors import ConfigurationError
+from app.interfaces import Model
+from app.types import Arrays, JsonValue
+from models.config import ModelConfig
+from models.metadata import warm_up_inputs
+from models.override import with_override
+from models.repository import ModelRepository
+from models.version import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version that was loaded, and what from: equal origins need not be loaded again."""
+
+    version: ModelVersion
+    origin: object
+
+
+def load_versions(
+    repository: ModelRepository,
+    name: str,
+    override: Mapping[str, JsonValue] | None,
+    served: Mapping[str, Loaded],
+) -> tuple[dict[str, Loaded], dict[str, Exception]]:
+    """Every version of the policy: those that are loaded and warmed up, and why others are not.
+
+    One of `served` that works and whose file and configuration are as they were is kept. Blocks
+    for as long as loading takes. Raises as `ModelRepository.config` and `with_override` do.
+    """
+    config = repository.config(name)
+    if override:
+        config = with_override(config, override)
+    loaded: dict[str, Loaded] = {}
+    failures: dict[str, Exception] = {}
+    for version in config.served_versions():
+        try:
+            origin = _origin(config, version)
+            current = served.get(version)
+            if current is not None and current.origin == origin and not current.version.fault:
+                loaded[version] = current
+            else:
+                loaded[version] = Loaded(_load(repository, config, version), origin)
+        except Exception as error:  # noqa: BLE001 - a runtime may raise anything
+            failures[version] = error
+    return loaded, failures
+
+
+def _load(repository: ModelRepository, config: ModelConfig, version: str) -> ModelVersion:
+    model = repository.open(config.name, version, config)
+    model.load()
+    try:
+        inputs = warm_up_inputs(config, model.metadata)
+        _warm_up(model, inputs)
+    except Exception:
+        model.unload()
+        raise
+    return ModelVersion(
+        version,
+        model,
+        queue_size=config.queue_size,
+        probe=inputs,
+        max_run_seconds=config.max_run_seconds,
+    )
+
+
+def _warm_up(model: Model, inputs: Arrays) -> None:
+    """Run once, so that the first request does not pay for what the runtime does on first use."""
+    try:
+        model.predict(inputs)
+    except Exception as error:
+        raise ConfigurationError(f"the warm-up run failed: {error}", field="warm_up") from error
+
+
+def _origin(config: ModelConfig, version: str) -> object:
+    """What a loaded version depends on: the very file, and its configuration but for the rest."""
+    file = config.artefact(version).stat()
+    own = config.model_copy(update={"version_policy": None, "versions": {}, "description": ""})
+    return own, file.st_ino, file.st_size, file.st_mtime_ns

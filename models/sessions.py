@@ -1,0 +1,57 @@
+"""Opening ONNX Runtime sessions, with rewritten graphs from the cache where there is one."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.errors import ConfigurationError
+from models.external_data import external_data
+from models.integrity import sha256_of
+from models.options import RuntimeOptions, cached_graph, session_options
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(path: Path, options: RuntimeOptions, provider: str) -> "InferenceSession":
+    """A session on `provider`, with the CPU for what that cannot do.
+
+    Raises ConfigurationError if ONNX Runtime refuses the file or does not get the provider to work.
+    """
+    directory = options.optimized_graph_cache
+    if directory is None or any(external_data(path)):
+        return _open(path, options, provider)
+    from onnxruntime import __version__ as version  # noqa: PLC0415 - slow to import
+
+    kept = cached_graph(directory, sha256_of(path), version, options.optimization, provider)
+    if kept.exists():
+        try:
+            return _open(kept, options.model_copy(update={"optimization": "disable"}), provider)
+        except ConfigurationError:
+            kept.unlink(missing_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_name(f".{kept.name}.{os.getpid()}")
+    try:
+        session = _open(path, options, provider, save_to=partial)
+        partial.replace(kept)
+    finally:
+        partial.unlink(missing_ok=True)
+    return session
+
+
+def _open(
+    path: Path, options: RuntimeOptions, provider: str, save_to: Path | None = None
+) -> "InferenceSession":
+    import onnxruntime as ort  # noqa: PLC0415 - an extra, and slow to import
+
+    chosen = session_options(ort.SessionOptions(), options, ort.GraphOptimizationLevel)
+    if save_to is not None:
+        chosen.optimized_model_filepath = str(save_to)
+    providers = list(dict.fromkeys((provider, "CPUExecutionProvider")))
+    try:
+        session = ort.InferenceSession(str(path), chosen, providers=providers)
+    except Exception as error:  # ONNX Runtime's own errors share no other base
+        raise ConfigurationError(f"ONNX Runtime refuses it: {error}", str(path)) from error
+    if session.get_providers()[0] != provider:
+        raise ConfigurationError(f"{provider} does not work on this machine", str(path))
+    return session

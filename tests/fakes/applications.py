@@ -1,0 +1,50 @@
+"""Models in processes of their own, without processes."""
+
+from app.errors import ModelNotReady
+from app.interfaces import ModelHandle
+from app.types import ModelState
+from models.loaded_file import Override
+from models.repository import ModelRepository
+from models.service import LocalModelService
+
+
+class FakeApplications:
+    """Gives each deployed model a service of its own, and keeps what it was told.
+
+    `away` are models whose process does not answer.
+    """
+
+    def __init__(self, repository: ModelRepository, *declared: str) -> None:
+        self.services = {name: LocalModelService(repository, name) for name in declared}
+        self.told: list[tuple[str, str]] = []
+        self.away: set[str] = set()
+        self._repository = repository
+
+    async def deploy(self, name: str, override: Override) -> ModelHandle:
+        assert name not in self.services, "deployed twice"
+        self.told.append(("deploy", name))
+        self.services[name] = LocalModelService(self._repository, name)
+        await self.services[name].load(override or None)
+        return self.services[name]
+
+    async def delete(self, name: str) -> None:
+        self.told.append(("delete", name))
+        await self.services.pop(name).close()
+
+    def handle(self, name: str) -> ModelHandle:
+        return self.services[name]
+
+    async def states(self, name: str) -> tuple[ModelState, ...]:
+        return () if name in self.away else self.services[name].states()
+
+    async def reload(self, name: str, override: Override | None) -> None:
+        self.told.append(("reload", name))
+        if name in self.away:
+            raise ModelNotReady(f"application {name!r} is away")
+        if name in self.services:
+            await self.services[name].reload(override)
+
+    async def unload(self, name: str) -> None:
+        self.told.append(("unload", name))
+        if name in self.services:
+            await self.services[name].close()

@@ -1,0 +1,277 @@
+"""Repository, settings, aliases, pictures and the stream: what stands on the DataPlane."""
+
+import base64
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from app.api.dataplane import DataPlane
+from app.api.gateway import build_gateway_app
+from app.limits import Limits
+from app.telemetry.logging import configure_logging
+from app.types import JsonValue
+from tests.fakes.control import FakeControl
+from tests.fakes.http import client_of, refuses
+from tests.fakes.models import FakeHandle
+from tests.fakes.nodes import ManualClock
+from tests.fakes.pipelines import PipelineBench
+from tests.fakes.websocket import FakeSocket
+from tests.unit.imaging.test_header import FILES
+
+PIPELINES = """
+pipelines:
+  - {id: echo, nodes: [{id: a, type: scripted}]}
+  - {id: size, nodes: [{id: image, type: image.decode}, {id: a, type: scripted, params: SIZE}],
+     edges: [{from: image, to: a}]}
+""".replace("SIZE", "{result: seen}")
+
+
+async def statuses() -> Sequence[Mapping[str, JsonValue]]:
+    return []
+
+
+async def gateway(limits: Limits, control: FakeControl | None, state: str = "ready") -> ASGIApp:
+    handle = FakeHandle(state=state)
+    host = PipelineBench(models={"fake": handle}, clock=ManualClock()).host(PIPELINES)
+    await host.open()
+    dataplane = DataPlane({"fake": handle}, control)
+    return build_gateway_app(dataplane, host, statuses, 5.0, limits)
+
+
+@pytest.fixture
+def control() -> FakeControl:
+    return FakeControl()
+
+
+@pytest.fixture
+async def client(control: FakeControl) -> httpx.AsyncClient:
+    return client_of(await gateway(Limits(parts=2, batch_requests=4), control))
+
+
+async def test_repository_index(client: httpx.AsyncClient) -> None:
+    path = "/v2/repository/index"
+    ready = {"name": "a", "version": "1", "state": "READY", "reason": ""}
+    assert len((await client.post(path)).json()) == 2
+    assert (await client.post(path, json={"ready": True})).json() == [ready]
+    refuses(await client.post(path, json={"ready": 1}), 400, "ready")
+    refuses(await client.get(path), 405)
+
+
+async def test_load_and_unload(client: httpx.AsyncClient, control: FakeControl) -> None:
+    load = "/v2/repository/models/b/load"
+    text = '{"max_batch_size": 4}'
+    response = await client.post(load, json={"parameters": {"config": text}})
+    assert (response.status_code, response.json()) == (200, {})
+    assert control.configs == {"b": {"max_batch_size": 4}}
+    assert (await client.post("/v2/repository/models/b/unload")).status_code == 200
+    assert control.states["b"] == "UNAVAILABLE"
+    refuses(await client.post("/v2/repository/models/absent/load"), 404, "absent")
+    refuses(await client.post(load, json={"parameters": {"config": "{"}}), 400, "JSON")
+    refuses(await client.post(load, json={"parameters": {"config": 1}}), 400, "parameters.config")
+    refuses(await client.post(load, json={"parameters": {"file:1/m.onnx": ""}}), 400, "not known")
+    refuses(await client.post(load, json={"parameters": {"config": '{"bad":1}'}}), 400, "bad")
+
+
+async def test_model_control_can_be_left_out() -> None:
+    client = client_of(await gateway(Limits(), None))
+    for path in ("index", "models/a/load", "models/a/unload"):
+        refuses(await client.post(f"/v2/repository/{path}"), 501, "switched off")
+    assert "model_repository" not in (await client.get("/v2")).json()["extensions"]
+
+
+async def test_the_repository_is_told_as_an_extension(client: httpx.AsyncClient) -> None:
+    assert "model_repository" in (await client.get("/v2")).json()["extensions"]
+
+
+@pytest.fixture
+def log_level() -> Iterator[None]:
+    yield
+    configure_logging()
+
+
+@pytest.mark.usefixtures("log_level")
+async def test_log_settings_take_effect(client: httpx.AsyncClient) -> None:
+    answer = (await client.post("/v2/logging", json={"log_verbose_level": 1})).json()
+    assert answer["log_verbose_level"] == 1
+    assert logging.getLogger("app").level == logging.DEBUG
+    change = {"log_verbose_level": 0, "log_info": False}
+    await client.post("/v2/logging", json=change)
+    assert logging.getLogger("app").level == logging.WARNING
+    assert change.items() <= (await client.get("/v2/logging")).json().items()
+
+
+@pytest.mark.usefixtures("log_level")
+@pytest.mark.parametrize("change", [{"log_file": "x"}, {"log_info": 1}, {"nonsense": True}])
+async def test_log_settings_that_are_refused_change_nothing(
+    client: httpx.AsyncClient, change: dict[str, object]
+) -> None:
+    refuses(await client.post("/v2/logging", json={"log_error": False} | change), 400, *change)
+    assert (await client.get("/v2/logging")).json()["log_error"] is True
+
+
+async def test_nothing_is_traced(client: httpx.AsyncClient) -> None:
+    path = "/v2/trace/setting"
+    response = await client.post(path, json={"trace_level": ["OFF"], "trace_rate": 1000})
+    assert response.json()["trace_level"] == ["OFF"]
+    refuses(await client.post(path, json={"trace_level": ["TIMESTAMPS"]}), 400, "trace_level")
+
+
+@pytest.mark.parametrize("end", [":predict", "/predict"])
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        ({"instances": [[1, 2, 3]]}, {"predictions": [[2, 4, 6]]}),
+        ({"instances": [{"x": [1, 2, 3]}]}, {"predictions": [[2, 4, 6]]}),
+        ({"inputs": [[1, 2, 3]]}, {"outputs": [[2, 4, 6]]}),
+        ({"inputs": {"x": [[1, 2, 3]]}}, {"outputs": [[2, 4, 6]]}),
+    ],
+)
+async def test_predict(
+    client: httpx.AsyncClient, end: str, body: dict[str, object], answer: dict[str, object]
+) -> None:
+    assert (await client.post(f"/v1/models/fake{end}", json=body)).json() == answer
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"instances": 1},
+        {"instances": [[1, 2], [3]]},
+        {"instances": [[[1, 2, 3]]]},
+        {"instances": [{"x": [1, 2, 3]}, {"y": 1}]},
+        {"inputs": {"q": [1]}},
+        {"inputs": []},
+        {"inputs": "x"},
+    ],
+)
+async def test_predict_refuses_what_does_not_fit(client: httpx.AsyncClient, body: object) -> None:
+    refuses(await client.post("/v1/models/fake:predict", json=body), 400)
+    refuses(await client.post("/v1/models/absent:predict", json=body), 404)
+
+
+TENSOR = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}
+
+
+@pytest.mark.parametrize("inputs", [[TENSOR], [[1, 2, 3]], {"x": [[1, 2, 3]]}])
+async def test_infer_with_the_model_in_the_body(client: httpx.AsyncClient, inputs: object) -> None:
+    body = {"model": "fake", "version": 1, "id": "7", "inputs": inputs}
+    answer = (await client.post("/api/v1/infer", json=body)).json()
+    assert (answer["id"], answer["outputs"][0]["data"]) == ("7", [2, 4, 6])
+
+
+async def test_batch_answers_each_on_its_own(client: httpx.AsyncClient) -> None:
+    good: dict[str, object] = {"model": "fake", "inputs": [TENSOR]}
+    requests = [good, {"model": "absent", "inputs": []}, 7, good]
+    results = (await client.post("/api/v1/batch", json={"requests": requests})).json()["results"]
+    assert [each.get("status", 200) for each in results] == [200, 404, 400, 200]
+    assert results[3]["outputs"][0]["data"] == [2, 4, 6]
+    refuses(await client.post("/api/v1/batch", json={"requests": [good] * 5}), 400, "more than 4")
+    refuses(await client.post("/api/v1/batch", json={"requests": {}}), 400, "requests")
+
+
+async def test_models_load_stats_and_health(
+    client: httpx.AsyncClient, control: FakeControl
+) -> None:
+    listed = (await client.get("/api/v1/models")).json()
+    assert listed == {"models": [{"name": "fake", "ready": True}]}
+    body = {"model": "b", "config": {"max_batch_size": 2}}
+    assert (await client.post("/api/v1/models/load", json=body)).status_code == 200
+    assert control.configs["b"] == {"max_batch_size": 2}
+    for path in ("/api/v1/stats", "/v2/models/stats"):
+        assert (await client.get(path)).json()["model_stats"][0]["name"] == "fake"
+    for path in ("/health", "/health/live", "/health/ready", "/healthz", "/api/v1/health"):
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_health_tells_live_from_ready() -> None:
+    client = client_of(await gateway(Limits(), None, state="loading"))
+    answers = {p: (await client.get(p)).status_code for p in ("/health/ready", "/health/live")}
+    assert answers == {"/health/ready": 503, "/health/live": 200}
+
+
+async def test_pictures_come_in_three_forms(client: httpx.AsyncClient) -> None:
+    picture = FILES["jpeg"]
+    path = "/v1/pipelines/size"
+    encoded = {"image": {"b64": base64.b64encode(picture).decode()}}
+    for response in (
+        await client.post(path, content=picture, headers={"content-type": "image/jpeg"}),
+        await client.post(path, files={"file": ("a.jpg", picture, "image/jpeg")}),
+        await client.post(path, json=encoded),
+    ):
+        assert response.json()["result"] == "seen"
+    refuses(await client.post(path, json={"image": {"b64": "!"}}), 400, "base64")
+
+
+async def test_fault_054_multipart_bodies_that_are_refused(client: httpx.AsyncClient) -> None:
+    path = "/v1/pipelines/size"
+    many = {f"f{n}": (f"{n}.jpg", b"x") for n in range(3)}
+    refuses(await client.post(path, files=many), 400, "Too many files")
+    refuses(await client.post(path, data={"a": "x"}, files={"b": (None, "y")}), 400, "filename")
+    large = {"b": (None, b"y" * 10_000_000)}
+    refuses(await client.post(path, files=large), 400, "multipart")
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=b"):
+        response = await client.post(path, content=b"junk" * 9999, headers={"content-type": kind})
+        refuses(response, 400)
+
+
+async def test_fault_004_documents_nested_too_deep(client: httpx.AsyncClient) -> None:
+    for depth, status in ((99, 200), (101, 400)):
+        body = b"[" * depth + b"]" * depth
+        headers = {"content-type": "application/json"}
+        response = await client.post("/v1/pipelines/echo", content=body, headers=headers)
+        assert response.status_code == status
+
+
+STREAM = "/api/v1/stream?pipeline="
+
+
+async def test_stream_answers_frames_and_documents() -> None:
+    app = await gateway(Limits(), None)
+    async with FakeSocket(app, f"{STREAM}echo") as socket:
+        socket.send('{"a": 1}')
+        answer = await socket.answer()
+        assert (answer["pipeline"], answer["result"], answer["dropped"]) == ("echo", [{"a": 1}], 0)
+    async with FakeSocket(app, f"{STREAM}size") as socket:
+        socket.send(FILES["jpeg"])
+        assert (await socket.answer())["result"] == "seen"
+        socket.send(b"no picture")
+        assert (await socket.answer())["status"] == 400
+        socket.send(FILES["jpeg"])
+        assert (await socket.answer())["result"] == "seen"
+
+
+async def test_stream_keeps_the_newest_and_counts_the_dropped() -> None:
+    app = await gateway(Limits(), None)
+    async with FakeSocket(app, f"{STREAM}echo") as socket:
+        for number in range(10):
+            socket.send(str(number))
+        answers = [await socket.answer()]
+        while answers[-1]["result"] != [9]:
+            answers.append(await socket.answer())
+        assert len(answers) + sum(answer["dropped"] for answer in answers) == 10
+        assert len(answers) < 10
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "text", "code"), [("echo", "{", 1003), ("echo", "1" * 11, 1009), ("q", "", 1008)]
+)
+async def test_fault_125_close_codes(pipeline: str, text: str, code: int) -> None:
+    app = await gateway(Limits(body_bytes=10), None)
+    async with FakeSocket(app, STREAM + pipeline) as socket:
+        if text:
+            socket.send(text)
+        assert await socket.close_code() == code
+
+
+async def test_fault_125_sockets_are_capped_and_come_free_again() -> None:
+    app = await gateway(Limits(sockets=1), None)
+    for _ in range(2):
+        async with FakeSocket(app, f"{STREAM}echo") as first:
+            async with FakeSocket(app, f"{STREAM}echo") as second:
+                assert await second.close_code() == 1013
+            first.send("1")
+            assert (await first.answer())["result"] == [1]

@@ -1,0 +1,35 @@
+"""The hand-written guides leave out no field of the files that they explain."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from app.config import GatewayConfig, PipelineConfig, PipelinesConfig
+from deployments.args import GatewayArgs, ModelArgs, StreamsArgs
+from models.config import ModelFile
+from tools.reference import GUIDES
+
+EXPLAINED: dict[str, tuple[type[BaseModel], ...]] = {
+    "configuration.md": (
+        GatewayArgs,
+        GatewayConfig,
+        ModelArgs,
+        PipelineConfig,
+        PipelinesConfig,
+        StreamsArgs,
+    ),
+    "models.md": (ModelFile,),
+}
+
+
+def fields() -> Iterator[tuple[str, str]]:
+    for page, models in EXPLAINED.items():
+        for name in {name for model in models for name in model.model_fields}:
+            yield page, name
+
+
+@pytest.mark.parametrize(("page", "field"), sorted(fields()))
+def test_a_field_is_explained(page: str, field: str) -> None:
+    text = (GUIDES / page).read_text(encoding="utf-8")
+    assert f"`{field}`" in text or f"\n{field}:" in text
