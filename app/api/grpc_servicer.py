@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError, Message
 from app.api.classification import classified
 from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_config, encode_metadata, encode_statistics
-from app.api.fields import decode_json
 from app.api.grpc_codec import (
     decode_request,
     encode_response,
@@ -26,6 +25,7 @@ from app.api.grpc_codec import (
 )
 from app.api.http import log_failure
 from app.api.proto import inference_pb2 as pb
+from app.api.repository import config_of, control_of
 from app.api.status import status_of, text_of
 from app.errors import InvalidInput
 from app.limits import DEFAULT, Limits
@@ -46,8 +46,6 @@ UNSUPPORTED = (
     "CudaSharedMemoryUnregister",
 )
 """Calls that clients of the protocol may make and that are refused in words they can show."""
-
-NO_CONTROL = "models cannot be loaded or unloaded by callers of this server"
 
 RequestT = TypeVar("RequestT", bound=Message)
 
@@ -187,10 +185,8 @@ class GrpcServicer:
         return ParseDict(encode_statistics(found), pb.ModelStatisticsResponse())
 
     async def _repository_index(self, request: pb.RepositoryIndexRequest) -> Message:
-        if self._dataplane.control is None:
-            raise _Unsupported(NO_CONTROL)
         index = pb.RepositoryIndexResponse()
-        for state in await self._dataplane.control.index():
+        for state in await control_of(self._dataplane).index():
             if state.state == "READY" or not request.ready:
                 index.models.add(
                     name=state.name, version=state.version, state=state.state, reason=state.reason
@@ -198,20 +194,12 @@ class GrpcServicer:
         return index
 
     async def _load(self, request: pb.RepositoryModelLoadRequest) -> Message:
-        if self._dataplane.control is None:
-            raise _Unsupported(NO_CONTROL)
-        await self._dataplane.control.load(request.model_name, _override(request))
+        await control_of(self._dataplane).load(request.model_name, _override(request, self._limits))
         return pb.RepositoryModelLoadResponse()
 
     async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> Message:
-        if self._dataplane.control is None:
-            raise _Unsupported(NO_CONTROL)
-        await self._dataplane.control.unload(request.model_name)
+        await control_of(self._dataplane).unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
-
-
-class _Unsupported(Exception):
-    """The protocol has it and this server has not."""
 
 
 def _unary(
@@ -222,8 +210,6 @@ def _unary(
     async def handle(data: bytes, context: Context) -> bytes:
         try:
             return (await call(_parse(request_class, data))).SerializeToString()
-        except _Unsupported as error:
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
         except Exception as error:  # noqa: BLE001 - every error becomes a status
             await _abort(context, error)
 
@@ -247,14 +233,14 @@ async def _abort(context: Context, error: Exception) -> NoReturn:
     await context.abort(grpc.StatusCode[status.grpc], text_of(error))
 
 
-def _override(request: pb.RepositoryModelLoadRequest) -> Mapping[str, JsonValue] | None:
+def _override(
+    request: pb.RepositoryModelLoadRequest, limits: Limits
+) -> Mapping[str, JsonValue] | None:
     """The parameter `config`, a JSON object in a string. Others are refused: they carry files."""
-    override: Mapping[str, JsonValue] | None = None
-    for name in request.parameters:
-        if name != "config":
-            raise InvalidInput(f"parameters.{name}: is not handled; only config is")
-        value = decode_json(request.parameters[name].string_param.encode())
-        if not isinstance(value, dict):
-            raise InvalidInput("parameters.config: must be a JSON object")
-        override = value
-    return override
+    unknown = [name for name in request.parameters if name != "config"]
+    if unknown:
+        raise InvalidInput(f"parameters.{unknown[0]}: is not known; a load takes: config")
+    if "config" not in request.parameters:
+        return None
+    text = request.parameters["config"].string_param
+    return config_of(text, "parameters.config", limits)

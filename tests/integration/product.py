@@ -22,7 +22,7 @@ START_SECONDS = 120.0
 class Product:
     """One `serve run`, with the project's own configuration changed where a test needs it.
 
-    `pipelines` and `serve` are edits to the two files; the HTTP port is a free one.
+    `pipelines` and `serve` are edits to the two files; the ports are free ones.
     """
 
     def __init__(
@@ -39,6 +39,9 @@ class Product:
         direct_port = free_port()
         self.direct_url = f"http://127.0.0.1:{direct_port}"
         config["applications"][0]["args"]["direct"] = {"port": direct_port}
+        grpc_port = free_port()
+        self.grpc_address = f"127.0.0.1:{grpc_port}"
+        config["applications"][0]["args"]["grpc"] = {"port": grpc_port}
         config["http_options"] = {"host": "127.0.0.1", "port": self.port}
         for application in config["applications"]:
             if "model" not in application["args"]:

@@ -15,8 +15,10 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import tritonclient.grpc
 from prometheus_client.parser import text_string_to_metric_families
 from skimage import data as skimage_data
+from tritonclient.utils import InferenceServerException
 
 from app.types import JsonValue
 from connectors.mqtt.config import BrokerConfig
@@ -146,6 +148,27 @@ def test_a_model_with_its_own_application_answers_from_its_own_process(product: 
     after = product.process_status("text-detect")
     assert after["models"]["text-detect"]["succeeded"] == before + 1
     assert after["pid"] != product.process_status("gateway")["pid"]
+
+
+def test_every_model_answers_over_grpc(product: Product) -> None:
+    _, images, _, labels = split()
+    batch = np.ascontiguousarray(images[32:64], dtype=np.float32)
+    with tritonclient.grpc.InferenceServerClient(product.grpc_address) as client:
+        assert client.is_server_ready()
+        digits = tritonclient.grpc.InferInput("image", list(batch.shape), "FP32")
+        digits.set_data_from_numpy(batch)
+        scores = client.infer("digits", [digits]).as_numpy("probabilities")
+        assert (scores.argmax(axis=1) == labels[32:64]).mean() >= 0.98
+        page = tritonclient.grpc.InferInput("x", [1, 3, 64, 64], "FP32")
+        page.set_data_from_numpy(np.zeros((1, 3, 64, 64), np.float32))
+        answer = client.infer("text-detect", [page]).get_response()  # in its own process
+        assert list(answer.outputs[0].shape) == [1, 1, 64, 64]
+        assert client.get_model_metadata("text-detect").inputs[0].name == "x"
+        assert client.get_inference_statistics("digits").model_stats[0].inference_count >= 32
+        with pytest.raises(InferenceServerException, match="nowhere") as raised:
+            client.infer("nowhere", [digits])
+        assert raised.value.status() == "StatusCode.NOT_FOUND"
+    still_fine(product)
 
 
 def read_text(product: Product, picture: bytes) -> list[str]:
