@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 from app import __version__
+from app.api.log_settings import LogSettings
 from app.errors import InvalidInput, ModelNotFound
 from app.interfaces import ModelControl, ModelHandle
 from app.types import (
@@ -41,6 +42,7 @@ class DataPlane:
     ) -> None:
         self._models = dict(models)
         self.control = control
+        self.logs = LogSettings()
 
     def add(self, name: str, handle: ModelHandle) -> None:
         """From now on answer for this model, too, or by this handle."""

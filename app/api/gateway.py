@@ -48,7 +48,7 @@ def build_gateway_app(
     for routes in (
         pipeline_routes(pipelines, timeout_s, limits),
         repository_routes(dataplane, limits),
-        settings_routes(limits),
+        settings_routes(dataplane.logs, limits),
         alias_routes(dataplane, timeout_s, limits),
         stream_routes(pipelines, timeout_s, limits),
     ):

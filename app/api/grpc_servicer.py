@@ -24,6 +24,7 @@ from app.api.grpc_codec import (
     streamed_error,
 )
 from app.api.http import log_failure
+from app.api.log_settings import TRACE, check_trace_setting
 from app.api.proto import inference_pb2 as pb
 from app.api.repository import config_of, control_of
 from app.api.status import status_of, text_of
@@ -36,8 +37,6 @@ STREAM_WINDOW = 64
 """Requests of one stream that are under way, unsent answers included; more are not read."""
 
 UNSUPPORTED = (
-    "TraceSetting",
-    "LogSettings",
     "SystemSharedMemoryStatus",
     "SystemSharedMemoryRegister",
     "SystemSharedMemoryUnregister",
@@ -83,6 +82,8 @@ class GrpcServicer:
             "RepositoryIndex": _unary(pb.RepositoryIndexRequest, self._repository_index),
             "RepositoryModelLoad": _unary(pb.RepositoryModelLoadRequest, self._load),
             "RepositoryModelUnload": _unary(pb.RepositoryModelUnloadRequest, self._unload),
+            "LogSettings": _unary(pb.LogSettingsRequest, self._log_settings),
+            "TraceSetting": _unary(pb.TraceSettingRequest, _trace_setting),
             **dict.fromkeys(UNSUPPORTED, _unsupported),
             "ModelInfer": self.infer,
         }
@@ -200,6 +201,34 @@ class GrpcServicer:
     async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> Message:
         await control_of(self._dataplane).unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
+
+    async def _log_settings(self, request: pb.LogSettingsRequest) -> Message:
+        changes = {name: _chosen(value) for name, value in request.settings.items()}
+        if changes:
+            self._dataplane.logs.change(changes)
+        answer = pb.LogSettingsResponse()
+        for name, value in self._dataplane.logs.answer().items():
+            field = {bool: "bool_param", int: "uint32_param"}.get(type(value), "string_param")
+            setattr(answer.settings[name], field, value)
+        return answer
+
+
+async def _trace_setting(request: pb.TraceSettingRequest) -> Message:
+    """Every value is a list of texts; an empty one clears the setting."""
+    for name, setting in request.settings.items():
+        values: list[JsonValue] = list(setting.value)
+        single = len(values) == 1 and not isinstance(TRACE.get(name), list)
+        check_trace_setting(name, values[0] if single else values or None)
+    answer = pb.TraceSettingResponse()
+    for name, told in TRACE.items():
+        answer.settings[name].value.extend(map(str, told if isinstance(told, list) else [told]))
+    return answer
+
+
+def _chosen(setting: pb.LogSettingsRequest.SettingValue) -> JsonValue:
+    kind = setting.WhichOneof("parameter_choice")
+    value: JsonValue = None if kind is None else getattr(setting, kind)
+    return value
 
 
 def _unary(

@@ -1,71 +1,16 @@
-"""Log and trace settings of this process, over HTTP.
-
-The formats: Triton's Logging and Trace extensions. Log settings take effect at once. Nothing is
-traced here, so of the trace levels only OFF is taken.
-"""
-
-import logging
+"""Log and trace settings over HTTP."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from app.api.fields import Fields
 from app.api.http import json_response
+from app.api.log_settings import TRACE, LogSettings, check_trace_setting
 from app.api.repository import fields_of
-from app.errors import InvalidInput
 from app.limits import Limits
-from app.telemetry.logging import configure_logging
-from app.types import JsonValue
-
-_FLAGS = ("log_info", "log_warning", "log_error")
-_FORMATS = ("default",)
-TRACE: dict[str, JsonValue] = {
-    "trace_level": ["OFF"],
-    "trace_rate": "1000",
-    "trace_count": "-1",
-    "log_frequency": "0",
-    "trace_file": "",
-    "trace_mode": "triton",
-}
 
 
-class LogSettings:
-    """`log_info`, `log_warning` and `log_error` switch lines of that kind on; with
-    `log_verbose_level` above 0 every line is written."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, JsonValue] = {
-            "log_file": "",
-            "log_info": True,
-            "log_warning": True,
-            "log_error": True,
-            "log_verbose_level": 0,
-            "log_format": "default",
-        }
-
-    def answer(self) -> dict[str, JsonValue]:
-        return dict(self._values)
-
-    def change(self, settings: Fields) -> None:
-        """Raises InvalidInput naming the field; then nothing is changed."""
-        for name, value in settings.items():
-            _check_log_setting(name, value)
-        self._values |= settings
-        configure_logging(self._level())
-
-    def _level(self) -> int:
-        verbose = self._values["log_verbose_level"]
-        if isinstance(verbose, int) and verbose > 0:
-            return logging.DEBUG
-        levels = zip(_FLAGS, (logging.INFO, logging.WARNING, logging.ERROR), strict=True)
-        wanted = [level for name, level in levels if self._values[name]]
-        return min(wanted, default=logging.CRITICAL)
-
-
-def settings_routes(limits: Limits) -> list[BaseRoute]:
-    logs = LogSettings()
-
+def settings_routes(logs: LogSettings, limits: Limits) -> list[BaseRoute]:
     async def logging_settings(request: Request) -> Response:
         if request.method == "POST":
             logs.change(await fields_of(request, limits))
@@ -74,7 +19,7 @@ def settings_routes(limits: Limits) -> list[BaseRoute]:
     async def trace_settings(request: Request) -> Response:
         if request.method == "POST":
             for name, value in (await fields_of(request, limits)).items():
-                _check_trace_setting(name, value)
+                check_trace_setting(name, value)
         return json_response(dict(TRACE))
 
     methods = ["GET", "POST"]
@@ -82,28 +27,3 @@ def settings_routes(limits: Limits) -> list[BaseRoute]:
         Route("/v2/logging", logging_settings, methods=methods),
         Route("/v2/trace/setting", trace_settings, methods=methods),
     ]
-
-
-def _check_log_setting(name: str, value: JsonValue) -> None:
-    if name in _FLAGS:
-        if not isinstance(value, bool):
-            raise InvalidInput(f"{name}: must be true or false")
-    elif name == "log_verbose_level":
-        if type(value) is not int or value < 0:
-            raise InvalidInput(f"{name}: must be a whole number from 0")
-    elif name == "log_format":
-        if value not in _FORMATS:
-            raise InvalidInput(f"{name}: must be one of: {', '.join(_FORMATS)}")
-    elif name == "log_file":
-        if value != "":
-            raise InvalidInput("log_file: where the log goes cannot be set by a caller")
-    else:
-        raise InvalidInput(f"{name}: is not a log setting")
-
-
-def _check_trace_setting(name: str, value: JsonValue) -> None:
-    """None clears a setting, which is what it has already."""
-    if name not in TRACE:
-        raise InvalidInput(f"{name}: is not a trace setting")
-    if value is not None and value != TRACE[name] and str(value) != TRACE[name]:
-        raise InvalidInput(f"{name}: cannot be {value!r}, since nothing is traced here")

@@ -233,13 +233,37 @@ async def test_a_bad_override_is_refused(name: str, text: str, named: str) -> No
         "RepositoryIndex",
         "SystemSharedMemoryStatus",
         "CudaSharedMemoryRegister",
-        "TraceSetting",
     ],
 )
 async def test_what_is_not_served_says_so(name: str) -> None:
     with pytest.raises(Aborted) as raised:
         await call(servicer(FakeHandle()), name, pb.RepositoryIndexRequest())
     assert raised.value.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_log_settings_are_told_changed_and_checked() -> None:
+    serve = servicer(FakeHandle())
+    wish = pb.LogSettingsRequest()
+    wish.settings["log_info"].bool_param = True
+    told = pb.LogSettingsResponse.FromString(await call(serve, "LogSettings", wish)).settings
+    assert told["log_info"].bool_param is True
+    assert told["log_verbose_level"].WhichOneof("parameter_choice") == "uint32_param"
+    wish.settings["log_file"].string_param = "/etc/passwd"
+    with pytest.raises(Aborted, match="log_file") as raised:
+        await call(serve, "LogSettings", wish)
+    assert raised.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_nothing_is_traced() -> None:
+    serve, wish = servicer(FakeHandle()), pb.TraceSettingRequest()
+    wish.settings["trace_level"].value.append("OFF")
+    wish.settings["trace_rate"].value.append("1000")
+    wish.settings["trace_count"].Clear()
+    told = pb.TraceSettingResponse.FromString(await call(serve, "TraceSetting", wish)).settings
+    assert list(told["trace_level"].value) == ["OFF"]
+    wish.settings["trace_level"].value[:] = ["TIMESTAMPS"]
+    with pytest.raises(Aborted, match="trace_level"):
+        await call(serve, "TraceSetting", wish)
 
 
 async def call(serve: GrpcServicer, name: str, message: Message) -> bytes:
