@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
+import httpx
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from app.errors import ConfigurationError
 from app.registry import ComponentConfig
 from app.yaml_file import line_of, load_yaml
 from models.artefacts import contained, find_artefact
+from models.download import NotDownloaded, cached, download, is_remote
 from models.options import RuntimeOptions
 from models.policy import Latest, VersionPolicy
 
@@ -54,7 +56,8 @@ class ModelFile(RuntimeOptions):
 
     runtime: a type of `models.runtimes`; by default the artefact's suffix says which.
     versions: version -> address of the artefact: a path relative to the model's directory,
-        `file:///PATH`, or `package://PACKAGE/PATH` for a file inside an installed Python package.
+        `file:///PATH`, `package://PACKAGE/PATH` for a file inside an installed Python package, or
+        `https://...`, which needs its `sha256` and is kept in a cache (MANTA_ARTEFACT_CACHE).
         By default the numbered directories, each with its `model.onnx`.
     sha256: version -> the SHA-256 of its artefact, in hexadecimal; another file is not loaded.
     version_policy: which versions are served at once: `{latest: 2}` for the two newest (by default
@@ -114,10 +117,28 @@ class ModelConfig(ModelFile):
         return ConfigurationError(reason, str(path), line_of(path, field), ".".join(field))
 
     def artefact(self, version: str) -> Path:
-        """The file to load for a version. Raises ConfigurationError where there is none."""
+        """The file to load for a version, downloaded or not.
+
+        Raises ConfigurationError where there is none, for a remote one only if it has no SHA-256.
+        """
+        if is_remote(self.versions[version]):
+            if version not in self.sha256:
+                raise self.error("is required for what is downloaded", "sha256", version)
+            return cached(self.versions[version], self.sha256[version])
         try:
             return find_artefact(self.directory, self.versions[version])
         except ValueError as error:
+            raise self.error(str(error), "versions", version) from error
+
+    def fetch(self, version: str, max_bytes: int) -> None:
+        """Let the file of a version be here. Raises ConfigurationError where it cannot be."""
+        address = self.versions[version]
+        if not is_remote(address):
+            return
+        self.artefact(version)
+        try:
+            download(address, self.sha256[version], max_bytes)
+        except (NotDownloaded, OSError, httpx.InvalidURL) as error:
             raise self.error(str(error), "versions", version) from error
 
     def served_versions(self) -> tuple[str, ...]:

@@ -1,23 +1,23 @@
 """Whether an artefact is the one that `model.yaml` means, and of a size that is wanted."""
 
-import hashlib
 import hmac
 from pathlib import Path
 
 from app.errors import ConfigurationError
+from models.checksum import sha256_of
 from models.config import ModelConfig
 from models.external_data import external_data
 
 MEGABYTE = 1_000_000
 
-_CHUNK = 1 << 20
-
 
 def check_artefact(config: ModelConfig, version: str, max_megabytes: int) -> None:
     """Raises ConfigurationError for a file that is too large or has another SHA-256.
 
-    The size includes files of external data, the sum does not.
+    A file on a server is downloaded first, unless that was done before. The size includes files
+    of external data, the sum does not.
     """
+    config.fetch(version, max_megabytes * MEGABYTE)
     path = config.artefact(version)
     _check_size(path, path.stat().st_size, max_megabytes)
     wanted = config.sha256.get(version)
@@ -33,12 +33,3 @@ def _check_size(path: Path, size: int, max_megabytes: int) -> None:
     if size > max_megabytes * MEGABYTE:
         limit = f"max_model_size_mb allows {max_megabytes}"
         raise ConfigurationError(f"has {size / MEGABYTE:.1f} MB; {limit}", str(path))
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

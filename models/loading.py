@@ -39,19 +39,23 @@ def load_versions(
     failures: dict[str, Exception] = {}
     for version in config.served_versions():
         try:
-            origin = _origin(config, version)
             current = served.get(version)
-            if current is not None and current.origin == origin and not current.version.fault:
+            if current is not None and _is_still_good(current, config, version):
                 loaded[version] = current
-            else:
-                loaded[version] = Loaded(_load(repository, config, version), origin)
+                continue
+            model = repository.open(name, version, config)
+            origin = _origin(config, version)
+            loaded[version] = Loaded(_load(model, config, version), origin)
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything
             failures[version] = error
     return loaded, failures
 
 
-def _load(repository: ModelRepository, config: ModelConfig, version: str) -> ModelVersion:
-    model = repository.open(config.name, version, config)
+def _is_still_good(current: Loaded, config: ModelConfig, version: str) -> bool:
+    return not current.version.fault and current.origin == _origin(config, version)
+
+
+def _load(model: Model, config: ModelConfig, version: str) -> ModelVersion:
     model.load()
     try:
         inputs = warm_up_inputs(config, model.metadata)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import ConfigurationError
+from models.checksum import sha256_of
 from models.external_data import external_data
-from models.integrity import sha256_of
 from models.options import RuntimeOptions, cached_graph, session_options
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ def test_a_model_without_versions_is_refused(tmp_path: Path) -> None:
         ("../other.onnx", "leads out of"),
         ("/etc/hostname", "leads out of"),
         ("link.onnx", "leads out of"),
-        ("https://host/model.onnx", "is no address of an artefact"),
+        ("ftp://host/model.onnx", "is no address of an artefact"),
         ("file://host/model.onnx", "is not a local file"),
         ("package://rapidocr", "write package://PACKAGE/PATH"),
         ("package://no_such_package/x.onnx", "'no_such_package' is not installed"),

@@ -170,11 +170,11 @@ async def test_fault_077_loads_and_unloads_of_one_model_come_one_after_the_other
     bench: Bench,
 ) -> None:
     async def change(number: int) -> None:
-        for turn in range(6):
+        for turn in range(4):
             load = (number + turn) % 2 == 0
             await (bench.control.load(FREE) if load else bench.control.unload(FREE))
 
-    await asyncio.gather(*(change(number) for number in range(6)))
+    await asyncio.gather(*(change(number) for number in range(4)))
     await bench.control.load(FREE)
     assert await bench.version(FREE) == "1"
 

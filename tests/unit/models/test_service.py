@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -203,3 +204,60 @@ async def test_closing_while_it_loads_gives_the_memory_back(
     await loading
     assert service.state == "unloaded"
     assert not model.loaded
+
+
+async def test_fault_032_a_model_that_hangs_is_not_ready(
+    repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    model = FakeModel()
+    serve(monkeypatch, model)
+    service = LocalModelService(repository, "identity")
+    await service.load({"max_run_seconds": 0.05})
+    model._gate = gate
+    model.started.clear()
+    request = InferenceRequest("identity", {"x": np.ones((1, 3), np.float32)})
+    hanging = asyncio.ensure_future(service.infer(request))
+    await asyncio.get_running_loop().run_in_executor(None, model.started.wait, 5)
+    while not service.fault:  # noqa: ASYNC110 - time must pass
+        await asyncio.sleep(0.01)
+    assert await service.ready() is False
+    assert service.fault == "a run has taken more than 0.05 s"
+    assert (service.status()["state"], service.status()["reason"]) == ("failed", service.fault)
+    assert [(s.state, s.reason) for s in service.states() if s.version == "2"] == [
+        ("UNAVAILABLE", service.fault)
+    ]
+    with pytest.raises(ModelNotReady, match="is out of order: a run has taken"):
+        await service.infer(request)
+    gate.set()
+    await hanging
+    assert await service.ready()
+    await service.close()
+
+
+async def test_fault_030_a_session_that_is_gone_is_not_ready(
+    repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = True
+
+    def answer(inputs: Arrays) -> Arrays:
+        if not alive:
+            raise OSError("the device is gone")
+        return {"y": inputs["x"]}
+
+    serve(monkeypatch, FakeModel(answer))
+    service = LocalModelService(repository, "identity")
+    await service.load()
+    alive = False
+    request = InferenceRequest("identity", {"x": np.ones((1, 3), np.float32)})
+    for _ in range(3):
+        assert await service.ready()
+        with pytest.raises(InferenceFailed):
+            await service.infer(request)
+    assert await service.ready() is False
+    with pytest.raises(ModelNotReady, match="every run fails, the warm-up too: OSError"):
+        await service.infer(request)
+    serve(monkeypatch, FakeModel())
+    await service.reload()
+    assert (await service.infer(request)).outputs["y"].tolist() == [[2, 2, 2]]
+    await service.close()

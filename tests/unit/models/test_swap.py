@@ -262,7 +262,7 @@ async def test_fault_077_many_loads_and_unloads_at_once(
     model: Path, service: LocalModelService
 ) -> None:
     async def change(number: int) -> None:
-        for turn in range(10):
+        for turn in range(5):
             await (service.close() if (number + turn) % 2 else service.load())
 
     async def client() -> None:
@@ -274,7 +274,7 @@ async def test_fault_077_many_loads_and_unloads_at_once(
 
     done = asyncio.Event()
     clients = [asyncio.ensure_future(client()) for _ in range(4)]
-    await asyncio.gather(*(change(number) for number in range(8)))
+    await asyncio.gather(*(change(number) for number in range(6)))
     done.set()
     await asyncio.gather(*clients)
     await service.load()

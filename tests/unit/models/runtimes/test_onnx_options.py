@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 
 from app.errors import ConfigurationError
+from models.checksum import sha256_of
 from models.config import load_model_config
-from models.integrity import sha256_of
 from models.options import RuntimeOptions
 from models.quantize import deviation
 from models.repository import ModelRepository

@@ -1,0 +1,150 @@
+"""Artefacts from a web server, which is a real one on this machine."""
+
+import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.errors import ConfigurationError
+from models.config import load_model_config
+from models.download import CACHE_VARIABLE, cached
+from models.repository import ModelRepository
+from tests.unit.models.onnx_files import identity
+
+pytestmark = pytest.mark.integration
+
+
+class Site(ThreadingHTTPServer):
+    """One file at every path, with ranges or without; it may break off once after some bytes."""
+
+    content = b""
+    ranges = True
+    break_after: int | None = None
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Page)
+        self.asked: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/net.onnx"
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        site = self.server
+        assert isinstance(site, Site)
+        wanted = self.headers["range"]
+        site.asked.append(wanted)
+        start = int(wanted[6:-1]) if wanted and site.ranges else 0
+        if start >= len(site.content) and start:
+            self.send_response(416)
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
+        body = site.content[start:]
+        self.send_response(site.status if site.status != 200 else 206 if start else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        stop, site.break_after = site.break_after, None
+        self.wfile.write(body[:stop])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    site = Site()
+    site.content = identity(tmp_path / "made.onnx").read_bytes()
+    thread = threading.Thread(target=site.serve_forever)
+    thread.start()
+    yield site
+    site.shutdown()
+    thread.join()
+    site.server_close()
+
+
+def repository(
+    root: Path, site: Site, digest: str | None = None, limit: int = 1
+) -> ModelRepository:
+    (root / "models" / "m").mkdir(parents=True, exist_ok=True)
+    given = sha256(site.content).hexdigest() if digest is None else digest
+    text = f"versions: {{1: '{site.url}'}}\nsha256: {{1: {given}}}\n"
+    (root / "models" / "m" / "model.yaml").write_text(text)
+    return ModelRepository([root / "models"], max_model_size_mb=1)
+
+
+def kept(root: Path) -> list[str]:
+    names = (path.name for path in (root / "cache").iterdir())
+    return sorted(name for name in names if not name.endswith(".lock"))
+
+
+def test_a_remote_artefact_is_downloaded_once_and_served_without_the_server(
+    tmp_path: Path, site: Site
+) -> None:
+    models = repository(tmp_path, site)
+    for _ in range(2):
+        model = models.open("m", "1")
+        model.load()
+        x = np.ones((1, 3), np.float32)
+        assert model.predict({"x": x})["y"].tolist() == [[1, 1, 1]]
+    assert site.asked == [None]
+    assert kept(tmp_path) == [f"{sha256(site.content).hexdigest()}.onnx"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_transfer_goes_on_where_it_ended(tmp_path: Path, site: Site, ranges: bool) -> None:
+    site.break_after, site.ranges = 50, ranges
+    repository(tmp_path, site).open("m", "1").load()
+    assert site.asked == [None, "bytes=50-"]
+
+
+def test_fault_083_another_file_than_was_meant_is_not_kept(tmp_path: Path, site: Site) -> None:
+    models = repository(tmp_path, site, "a" * 64)
+    with pytest.raises(ConfigurationError, match=r":1: versions\.1: .*another SHA-256"):
+        models.open("m", "1")
+    assert kept(tmp_path) == []
+
+
+def test_a_file_that_is_too_large_is_not_kept(tmp_path: Path, site: Site) -> None:
+    site.content = bytes(1_000_001)
+    with pytest.raises(ConfigurationError, match="the file has more than 1 MB"):
+        repository(tmp_path, site).open("m", "1")
+    assert kept(tmp_path) == []
+
+
+def test_a_server_that_refuses_or_is_away(tmp_path: Path, site: Site) -> None:
+    site.status = 404
+    with pytest.raises(ConfigurationError, match="the server answers 404"):
+        repository(tmp_path, site).open("m", "1")
+    models = repository(tmp_path, site)
+    url = f"{site.url[: site.url.rindex(':')]}:1/net.onnx"
+    text = f"versions: {{1: '{url}'}}\nsha256: {{1: {'a' * 64}}}\n"
+    (tmp_path / "models" / "m" / "model.yaml").write_text(text)
+    models.scan()
+    with pytest.raises(ConfigurationError, match="failed 3 times: ConnectError"):
+        models.open("m", "1")
+
+
+def test_a_transfer_that_was_complete_but_for_its_name(tmp_path: Path, site: Site) -> None:
+    models = repository(tmp_path, site)
+    path = cached(site.url, sha256(site.content).hexdigest())
+    path.parent.mkdir(parents=True)
+    path.with_name(f".{path.name}.part").write_bytes(site.content)
+    models.open("m", "1").load()
+    assert site.asked == [f"bytes={len(site.content)}-"]
+
+
+def test_without_a_checksum_nothing_is_fetched(tmp_path: Path, site: Site) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.yaml").write_text(f"versions: {{1: '{site.url}'}}")
+    with pytest.raises(ConfigurationError, match=r"sha256\.1: is required for what is downloaded"):
+        load_model_config(tmp_path / "m").artefact("1")
+    assert site.asked == []
