@@ -8,18 +8,16 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.cost import CostCurve
+from app.cost import CostCurve, CostCurves
 from app.errors import DeadlineExceeded, InferenceFailed, ModelNotReady, QueueFull, ServingError
 
 PayloadT = TypeVar("PayloadT")
 ResultT = TypeVar("ResultT")
-
-MAX_CURVES = 64
 
 PUNCTUALITY = 0.8
 """The share of a request's time that is planned with: its answer still has a way to go."""
@@ -83,7 +81,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._monotonic = monotonic
         self._queues: dict[Hashable, list[tuple[float, int, _Entry[PayloadT, ResultT]]]] = {}
         self._order = itertools.count()
-        self._curves: OrderedDict[Hashable, CostCurve] = OrderedDict()
+        self._curves = CostCurves()
         self._waiting = 0
         self._waiting_rows = 0
         self._busy_until = 0.0
@@ -98,15 +96,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         return self._waiting
 
     def curve(self, key: Hashable) -> CostCurve:
-        """The cost curve of one key; the least recently used ones are dropped."""
-        curve = self._curves.get(key)
-        if curve is None:
-            curve = self._curves[key] = CostCurve()
-            if len(self._curves) > MAX_CURVES:
-                self._curves.popitem(last=False)
-        else:
-            self._curves.move_to_end(key)
-        return curve
+        """What runs with this key cost."""
+        return self._curves.of(key)
 
     def admit(self, deadline: float) -> None:
         """Raises what `submit` would for any request with this deadline, and counts it.
@@ -115,7 +106,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         """
         now = self._monotonic()
         goal = now + (deadline - now) * PUNCTUALITY
-        if len(self._curves) == 1 and self._expected_end(next(iter(self._curves)), now) > goal:
+        only = self._curves.only_key()
+        if only is not None and self._expected_end(only[0], now) > goal:
             self.stats.submitted += 1
             raise self._too_late()
         if self._waiting >= self._max_waiting:

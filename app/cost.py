@@ -4,6 +4,9 @@ A bigger batch is not always faster: on a CPU a convolution's time grows with ev
 small dense network's hardly does. So the size is chosen from what was measured on this machine.
 """
 
+from collections import OrderedDict
+from collections.abc import Hashable
+
 SMOOTHING = 0.25
 TRIALS = 3
 FORGET_AFTER_RUNS = 512
@@ -84,3 +87,25 @@ class CostCurve:
         oldest = self._runs - FORGET_AFTER_RUNS
         for rows in [rows for rows, run in self._last_run.items() if run < oldest]:
             del self._seconds[rows], self._trials[rows], self._last_run[rows]
+
+
+class CostCurves:
+    """A curve for each key; of too many keys the least recently used ones are forgotten."""
+
+    def __init__(self, max_curves: int = 64) -> None:
+        self._max_curves = max_curves
+        self._curves: OrderedDict[Hashable, CostCurve] = OrderedDict()
+
+    def of(self, key: Hashable) -> CostCurve:
+        curve = self._curves.get(key)
+        if curve is None:
+            curve = self._curves[key] = CostCurve()
+            if len(self._curves) > self._max_curves:
+                self._curves.popitem(last=False)
+        else:
+            self._curves.move_to_end(key)
+        return curve
+
+    def only_key(self) -> tuple[Hashable] | None:
+        """The key, in a tuple, where there has been one key only."""
+        return (next(iter(self._curves)),) if len(self._curves) == 1 else None

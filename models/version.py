@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from app.batching import BatchStats, DynamicBatcher
+from app.cost import CostCurves
 from app.errors import ModelNotReady
 from app.interfaces import Model
 from app.types import Arrays, Duration, InferenceRequest, InferenceResponse, ModelStatistics
@@ -17,8 +18,8 @@ from models.checks import check_answer, check_inputs, check_outputs, key_of
 from models.health import Health
 
 INLINE_SECONDS = 0.0003
-"""A run expected to be shorter than this stays on the event loop: handing it to the thread and
-back costs about as much (benchmarks/RESULTS.md), and holds up nobody for long."""
+"""A run expected to need less of a processor than this stays on the event loop: handing it to the
+thread and back costs about as much, and more under load, and it holds up nobody for long."""
 
 
 class ModelVersion:
@@ -49,6 +50,7 @@ class ModelVersion:
             max_run_seconds=max_run_seconds,
             monotonic=time.monotonic,
         )
+        self._processor_seconds = CostCurves()
         self._batcher: DynamicBatcher[Arrays, Arrays] = DynamicBatcher(
             self._run,
             max_rows=self.metadata.max_batch_size,
@@ -131,15 +133,26 @@ class ModelVersion:
     async def _run(self, batch: Sequence[Arrays]) -> Sequence[Arrays]:
         key = self._key_of(batch[0])
         rows = self._rows(batch)
-        if 0.0 < self._batcher.curve(key).estimate(sum(rows)) < INLINE_SECONDS:
-            return self._predict(batch, rows)
+        if self._is_short(key, sum(rows)):
+            return self._predict(batch, rows, key)
         return await asyncio.get_running_loop().run_in_executor(
-            self._thread, partial(self._predict, batch, rows)
+            self._thread, partial(self._predict, batch, rows, key)
         )
 
-    def _predict(self, batch: Sequence[Arrays], rows: Sequence[int]) -> Sequence[Arrays]:
+    def _is_short(self, key: Hashable, rows: int) -> bool:
+        """By its processor time, since a busy process stretches the time that a thread's run takes;
+        and by the shortest run ever seen, since a run that waits needs no processor."""
+        expected = self._processor_seconds.of(key).estimate(rows)
+        return 0.0 < expected < INLINE_SECONDS and (
+            self._batcher.curve(key).least() < 2 * INLINE_SECONDS
+        )
+
+    def _predict(
+        self, batch: Sequence[Arrays], rows: Sequence[int], key: Hashable
+    ) -> Sequence[Arrays]:
         inputs = batch[0] if len(batch) == 1 else _stacked(batch)
         self._health.run_starts()
+        started = time.thread_time()
         try:
             outputs = self._model.predict(inputs)
             check_answer(self.metadata, outputs, sum(rows))
@@ -147,6 +160,7 @@ class ModelVersion:
             self._health.run_failed(error)
             raise
         self._health.run_worked()
+        self._processor_seconds.of(key).record(sum(rows), time.thread_time() - started)
         return [outputs] if len(batch) == 1 else _split(outputs, rows)
 
     def _rows(self, batch: Sequence[Arrays]) -> list[int]:

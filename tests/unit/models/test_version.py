@@ -214,8 +214,18 @@ async def test_short_runs_stay_on_the_event_loop() -> None:
     model = FakeModel()
     async with served(model) as version:
         version._batcher.curve(None).record(1, 1e-6)
+        version._processor_seconds.of(None).record(1, 1e-6)
         await version.infer(request(rows(1)))
     assert model.threads == [threading.current_thread().name]
+
+
+async def test_a_run_that_waits_leaves_the_event_loop_though_it_needs_no_processor() -> None:
+    model = FakeModel()
+    async with served(model) as version:
+        version._batcher.curve(None).record(1, 0.05)
+        version._processor_seconds.of(None).record(1, 1e-6)
+        await version.infer(request(rows(1)))
+    assert model.threads != [threading.current_thread().name]
 
 
 async def test_long_runs_and_unknown_ones_leave_the_event_loop_free() -> None:
