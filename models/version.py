@@ -21,6 +21,9 @@ INLINE_SECONDS = 0.0003
 """A run expected to need less of a processor than this stays on the event loop: handing it to the
 thread and back costs about as much, and more under load, and it holds up nobody for long."""
 
+STRETCHED = 10
+"""How many times its processor time a short run on the thread may take in a busy process."""
+
 
 class ModelVersion:
     """A Model that takes one request at a time and runs them in batches.
@@ -141,11 +144,10 @@ class ModelVersion:
 
     def _is_short(self, key: Hashable, rows: int) -> bool:
         """By its processor time, since a busy process stretches the time that a thread's run takes;
-        and by the shortest run ever seen, since a run that waits needs no processor."""
+        and not without bounds, since a run that waits needs time but no processor."""
         expected = self._processor_seconds.of(key).estimate(rows)
-        return 0.0 < expected < INLINE_SECONDS and (
-            self._batcher.curve(key).least() < 2 * INLINE_SECONDS
-        )
+        taken = self._batcher.curve(key).estimate(rows)
+        return 0.0 < expected < INLINE_SECONDS and taken < STRETCHED * INLINE_SECONDS
 
     def _predict(
         self, batch: Sequence[Arrays], rows: Sequence[int], key: Hashable
