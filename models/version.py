@@ -21,7 +21,7 @@ INLINE_SECONDS = 0.0003
 """A run expected to need less of a processor than this stays on the event loop: handing it to the
 thread and back costs about as much, and more under load, and it holds up nobody for long."""
 
-STRETCHED = 10
+STRETCHED = 5
 """How many times its processor time a short run on the thread may take in a busy process."""
 
 
