@@ -1,6 +1,7 @@
 """Programs that a benchmark starts and must end with everything they started themselves."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -89,15 +90,22 @@ def running(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports of the loopback address that nobody listens on at this moment.
+
+    They lie below those that the kernel gives to outgoing connections, one of which could take a
+    port before the server that it was meant for is up.
+    """
+    found: list[int] = []
+    for port in random.sample(range(18_000, 28_000), 1_000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise StartFailed("no free port was found")
 
 
 def _marked(process: psutil.Process, mark: str) -> bool:
