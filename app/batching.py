@@ -1,7 +1,7 @@
 """DynamicBatcher: turns single requests into batches for one executor.
 
 A batch is formed when the executor becomes free, not before, so it holds everything that arrived
-while the previous one ran. Earliest deadline first. See DESIGN.md, "Batching".
+while the previous one ran. Earliest deadline first. See docs/adr/0002-own-batcher.md.
 """
 
 import asyncio
