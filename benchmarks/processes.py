@@ -9,7 +9,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -62,7 +62,8 @@ class Program:
         while self.processes() and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
+                process.kill()
         self._popen.wait()
 
 
