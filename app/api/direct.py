@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.http_protocol import OneWriteProtocol
 from app.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class DirectServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 RequestId(app),
-                http="httptools",
+                http=OneWriteProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
