@@ -70,7 +70,6 @@ def test_an_application_of_another_loop_is_left_alone() -> None:
 
 
 def test_serve_is_given_the_middleware_and_one_write_an_answer() -> None:
-    (only,) = middlewares()
-    assert isinstance(only.cls(answering(b"serve")), Front)
+    assert repr(middlewares()) == "[Middleware(Front)]"
     module, _, name = HTTP_PROTOCOLS["auto"].partition(":")
     assert (module, name) == ("app.api.http_protocol", "OneWriteProtocol")
