@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -135,6 +136,17 @@ class InferencePlane:
             told = channel.unary_unary(_INFER)(message.SerializeToString(), timeout=5.0)
         raw = pb.ModelInferResponse.FromString(told).raw_output_contents[0]
         assert np.frombuffer(raw, np.float32).tolist() == [3, 6, 9]
+
+    @contextmanager
+    def peak_within(self, growth_mib: float) -> Iterator[None]:
+        """At no moment of what is done inside may memory be more than that over what it was."""
+        before = self.rss()
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # forgets the peak: see proc(5)
+        yield
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        grown = (peak - before) / MIB
+        assert grown <= growth_mib, f"memory was {grown:.0f} MiB higher for a while"
 
     def _memory_is_back(self, growth_mib: float, within_s: float = SETTLE_SECONDS) -> None:
         """The allocator gives memory back a moment later."""
