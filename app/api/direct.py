@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.disconnect import GivenUp, WatchedConnection
 from app.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ class DirectServer:
         self._config = config
         self._server = uvicorn.Server(
             uvicorn.Config(
-                RequestId(app),
-                http="httptools",
+                RequestId(GivenUp(app)),
+                http=WatchedConnection,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

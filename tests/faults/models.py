@@ -77,9 +77,9 @@ def _write_acting(directory: Path, more: str = "") -> None:
 class ActingModel:
     """A Model that does what its input `act`, one BYTES, says, and answers `y`, (1,) FP32.
 
-    `sleep SECONDS` takes its time, `raise` raises an error with a path in it, `none` forgets the
-    output, `shape` and `dtype` answer another one than promised, `nan` answers NaN and infinities
-    are `inf`. Anything else is answered with 1.
+    `sleep SECONDS` takes its time, `raise` and `misuse` raise errors with a path in them, `none`
+    forgets the output, `shape`, `rank` and `dtype` answer another one than promised, `nan` and
+    `inf` answer what is no number in JSON. Anything else is answered with 1.
     """
 
     def __init__(self, config: ModelConfig, version: str) -> None:
@@ -95,6 +95,11 @@ class ActingModel:
     def metadata(self) -> ModelMetadata:
         return self._metadata
 
+    @property
+    def steady(self) -> bool:
+        """How long it takes is in its input."""
+        return False
+
     def load(self) -> None:
         """It has nothing to load."""
 
@@ -102,12 +107,15 @@ class ActingModel:
         element = inputs["act"].tolist()[0]
         act, _, argument = (element or b"").decode(errors="replace").partition(" ")
         if act == "raise":
+            raise RuntimeError("the file /secret/place/weights.bin is damaged")
+        if act == "misuse":
             raise ConfigurationError("no such thing", file="/secret/place/model.py", line=7)
         if act == "sleep":
             time.sleep(min(10.0, float(argument)))
         answers: dict[str, Arrays] = {
             "none": {},
-            "shape": {"y": np.zeros((2, 2), np.float32)},
+            "shape": {"y": np.zeros(2, np.float32)},
+            "rank": {"y": np.zeros((1, 1), np.float32)},
             "dtype": {"y": np.zeros(1, np.float64)},
             "nan": {"y": np.array([np.nan], np.float32)},
             "inf": {"y": np.array([-np.inf], np.float32)},

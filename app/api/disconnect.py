@@ -1,0 +1,53 @@
+"""A client that leaves the direct door before it is answered: its inference is given up.
+
+What waits in a queue is dropped from it and never run. uvicorn tells an application that a client
+left only where that asks for it, and asking costs a task for every request.
+"""
+
+import asyncio
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_KEY = "manta.connection"
+_INFERENCE = re.compile(r"/v2/models/.+/infer|/v1/models/.+[:/]predict|/api/v1/(?:infer|batch)")
+"""Other calls are not given up: a change of what is served would be left half done."""
+
+
+class WatchedConnection(HttpToolsProtocol):
+    """To be given to uvicorn as `http=`, around an application in GivenUp."""
+
+    serving: "asyncio.Task[object] | None" = None
+    is_lost = False
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[_KEY] = self  # type: ignore[literal-required]  # ours, for GivenUp alone
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.is_lost = True
+        if self.serving is not None:
+            self.serving.cancel()
+
+
+class GivenUp:
+    """ASGI wrapper: cancels an inference whose client has left."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = scope.get(_KEY)
+        if connection is None or not _INFERENCE.fullmatch(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        connection.serving = asyncio.current_task()
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not connection.is_lost:
+                raise
+        finally:
+            connection.serving = None
