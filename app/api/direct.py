@@ -16,7 +16,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.disconnect import GivenUp, WatchedConnection
+from app.api.connection import GivenUp, WatchedConnection
 from app.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)

@@ -38,19 +38,22 @@ class Connection:
     def close(self) -> None:
         self.socket.close()
 
-    def exchange(self, data: bytes, *, end: bool = False) -> Answer:
-        """Send bytes and read one response; `end` closes our side after them. Raises NoAnswer."""
+    def exchange(self, data: bytes, *, end: bool = False, method: str = "POST") -> Answer:
+        """Send bytes and read one response; `end` closes our side after them. Raises NoAnswer.
+
+        Whether a response has a body depends on the `method` of its request, too.
+        """
         try:
             self.socket.sendall(data)
             if end:
                 self.socket.shutdown(socket.SHUT_WR)
         except OSError:
             """It may have answered before all was sent."""
-        return self.read()
+        return self.read(method)
 
-    def read(self) -> Answer:
+    def read(self, method: str = "POST") -> Answer:
         """Raises NoAnswer."""
-        response = HTTPResponse(self.socket)
+        response = HTTPResponse(self.socket, method=method)
         try:
             response.begin()
             body = response.read()

@@ -1,7 +1,9 @@
-"""A client that leaves the direct door before it is answered: its inference is given up.
+"""A connection of the direct door, where uvicorn's own would not do.
 
-What waits in a queue is dropped from it and never run. uvicorn tells an application that a client
-left only where that asks for it, and asking costs a task for every request.
+A client that leaves before it is answered: its inference is given up, and what waits in a queue is
+dropped from it and never run. uvicorn tells an application that a client left only where that asks
+for it, and asking costs a task for every request. What is no HTTP is answered with an error of the
+usual form.
 """
 
 import asyncio
@@ -10,9 +12,18 @@ import re
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.http import error_body
+from app.errors import InvalidInput
+
 _KEY = "manta.connection"
 _INFERENCE = re.compile(r"/v2/models/.+/infer|/v1/models/.+[:/]predict|/api/v1/(?:infer|batch)")
 """Other calls are not given up: a change of what is served would be left half done."""
+
+_NO_HTTP = error_body(InvalidInput("the request is not valid HTTP/1.1"))
+_HEAD = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n" % len(_NO_HTTP)
+)
 
 
 class WatchedConnection(HttpToolsProtocol):
@@ -30,6 +41,11 @@ class WatchedConnection(HttpToolsProtocol):
         self.is_lost = True
         if self.serving is not None:
             self.serving.cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        del msg  # uvicorn's words
+        self.transport.write(_HEAD + _NO_HTTP)
+        self.transport.close()
 
 
 class GivenUp:
