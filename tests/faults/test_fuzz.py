@@ -1,4 +1,4 @@
-"""A short run of each fuzzer; `python -m tests.faults.fuzz_http`, or `fuzz_grpc`, is the long one."""
+"""A short run of each fuzzer; `python -m tests.faults.fuzz_http` or `fuzz_grpc` is a long one."""
 
 import pytest
 
