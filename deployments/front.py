@@ -13,8 +13,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
+from app.api.connection import answering
 from app.api.infer import model_of_path
-from app.api.request_id import RequestId
 
 _applications: dict[asyncio.AbstractEventLoop, ASGIApp] = {}
 
@@ -22,7 +22,7 @@ _applications: dict[asyncio.AbstractEventLoop, ASGIApp] = {}
 def middlewares() -> list[Middleware]:
     """Called by Serve just before a replica's HTTP server starts, in its process."""
     # Serve starts uvicorn with its default protocol; this is the table that names it.
-    HTTP_PROTOCOLS["auto"] = "app.api.http_protocol:OneWriteProtocol"
+    HTTP_PROTOCOLS["auto"] = "app.api.connection:Connection"
     return [Middleware(Front)]
 
 
@@ -32,7 +32,7 @@ def answer_in_front(app: ASGIApp) -> None:
     Serve runs replicas on the loop of its HTTP server where RAY_SERVE_THROUGHPUT_OPTIMIZED is set;
     elsewhere their requests go Serve's way.
     """
-    _applications[asyncio.get_running_loop()] = RequestId(app)
+    _applications[asyncio.get_running_loop()] = answering(app)
 
 
 class Front:

@@ -14,8 +14,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
-from app.api.http_protocol import OneWriteProtocol
-from app.api.request_id import RequestId
+from app.api.connection import Connection, answering
 from app.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,8 @@ class DirectServer:
         self._config = config
         self._server = uvicorn.Server(
             uvicorn.Config(
-                RequestId(app),
-                http=OneWriteProtocol,
+                answering(app),
+                http=Connection,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -13,7 +13,6 @@ from app.api.classification import classified
 from app.api.codec import Answer, Call, decode_request, encode_response
 from app.api.compression import MIN_BYTES, accepted_encoding, compressed
 from app.api.dataplane import DataPlane
-from app.api.disconnect import CallerGone, unless_gone
 from app.api.http import RequestHeaders, error_body, headers_of, log_failure, read_body
 from app.api.status import retry_headers, status_of
 from app.errors import InvalidInput
@@ -65,12 +64,10 @@ class InferEndpoint:
                 header_length=None if length is None else _json_length(length, len(body)),
                 limits=self._limits,
             )
-            answer = await unless_gone(self._answer(call), receive)
+            answer = await self._answer(call)
             status = 200
             if asked.accept_encoding and len(answer.body) >= MIN_BYTES:
                 answer = await _packed(answer, asked, headers)
-        except CallerGone:
-            return
         except Exception as error:  # noqa: BLE001 - every error becomes an answer
             status = status_of(error).http
             answer = Answer(error_body(error), None)

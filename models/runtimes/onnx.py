@@ -11,7 +11,7 @@ from app.errors import ConfigurationError, InvalidInput, ModelNotReady
 from app.registry import RUNTIMES
 from app.types import Array, Arrays, ModelMetadata, TensorSpec
 from models.config import ModelConfig
-from models.external_data import check_external_data
+from models.external_data import check_external_data, has_loops
 from models.metadata import describe, warm_up_inputs
 from models.options import RuntimeOptions, providers_to_try
 from models.quantize import deviation, quantize_int8, seeded_inputs
@@ -57,12 +57,18 @@ class OnnxModel:
         self._session: InferenceSession | None = None
         self._output_names: list[str] = []
         self._metadata: ModelMetadata | None = None
+        self._has_loops = True
 
     @property
     def metadata(self) -> ModelMetadata:
         if self._metadata is None:
             raise ModelNotReady(f"model {self._config.name!r} is not loaded")
         return self._metadata
+
+    @property
+    def steady(self) -> bool:
+        """On an accelerator a run can also wait for others, or for ever."""
+        return not self._has_loops and self.metadata.provider == "CPUExecutionProvider"
 
     def load(self) -> None:
         try:
@@ -72,6 +78,7 @@ class OnnxModel:
             raise self._config.error(reason, "runtime") from error
         path = self._config.artefact(self._version)
         check_external_data(path)
+        self._has_loops = has_loops(path)
         try:
             providers = providers_to_try(self._config, ort.get_available_providers())
         except ValueError as error:

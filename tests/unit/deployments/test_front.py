@@ -72,4 +72,4 @@ def test_an_application_of_another_loop_is_left_alone() -> None:
 def test_serve_is_given_the_middleware_and_one_write_an_answer() -> None:
     assert repr(middlewares()) == "[Middleware(Front)]"
     module, _, name = HTTP_PROTOCOLS["auto"].partition(":")
-    assert (module, name) == ("app.api.http_protocol", "OneWriteProtocol")
+    assert (module, name) == ("app.api.connection", "Connection")

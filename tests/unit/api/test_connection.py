@@ -7,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from app.api.http_protocol import OneWriteProtocol
+from app.api.connection import Connection
 
 REQUEST = b"%s / HTTP/1.1\r\nhost: a\r\n\r\n"
 
@@ -56,7 +56,7 @@ def sent_for(request: bytes, *pieces: bytes, wait: bool = False) -> RecordingTra
     async def main() -> RecordingTransport:
         config = Config(application, lifespan="off", log_config=None, date_header=False)
         config.load()
-        protocol = OneWriteProtocol(config, ServerState(), {})
+        protocol = Connection(config, ServerState(), {})
         transport = RecordingTransport()
         protocol.connection_made(transport)
         protocol.data_received(request)
