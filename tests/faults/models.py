@@ -100,6 +100,10 @@ class ActingModel:
         """How long it takes is in its input."""
         return False
 
+    @property
+    def instances(self) -> int:
+        return 1
+
     def load(self) -> None:
         """It has nothing to load."""
 
