@@ -70,6 +70,7 @@ class DirectServer:
                 http=WatchedConnection,
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # it warns of every bad request, and whoever sends many fills the log
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
