@@ -20,17 +20,20 @@ GOOD = "good"
 NEVER_LOADED = "loading"
 """Served, and never done loading."""
 
-INLINE = (
-    *(GOOD, "identity", "fixed", "vector", "lookup", "text", "bytes8", "int64", "flags"),
-    *("acting", "narrow", "hanging", "damaged", "never-runs", "picture", "air-quality"),
+HEALTHY = (
+    *(GOOD, "identity", "fixed", "vector", "text", "bytes8", "int64", "flags", "picture"),
+    "air-quality",
 )
+"""Those that answer every request that fits them."""
+
+INLINE = (*HEALTHY, "lookup", "acting", "narrow", "hanging", "damaged", "never-runs")
 
 ACTING_QUEUE = 4
 HANGING_SECONDS = 1.0
 
 
-def write_repository(root: Path) -> Path:
-    """Every model by how it behaves.
+def write_repository(root: Path, *, healthy: bool = False) -> Path:
+    """Every model by how it behaves, or the HEALTHY ones only.
 
     identity: `x` (batch, 3) FP32 comes back as `y`; it has the versions 1 and 2, 2 being served.
     fixed: the same for (1, 3), never stacked. vector: the same for any number of elements.
@@ -45,7 +48,6 @@ def write_repository(root: Path) -> Path:
     for version in ("1", "2"):
         identity(root / "identity" / version / "model.onnx")
     identity(root / "spare" / "1" / "model.onnx")
-    identity(root / NEVER_LOADED / "1" / "model.onnx")
     identity(root / "fixed" / "1" / "model.onnx", shape=(1, 3))
     identity(root / "vector" / "1" / "model.onnx", shape=("n",))
     (root / "vector" / "model.yaml").write_text("max_batch_size: 0\n")
@@ -58,6 +60,9 @@ def write_repository(root: Path) -> Path:
         identity(root / name / "1" / "model.onnx", ("batch", 2), element)
     identity(root / "picture" / "1" / "model.onnx", ("batch", 3, 8, 8), onnx.TensorProto.UINT8)
     shutil.copytree(ZOO / "air-quality", root / "air-quality")
+    if healthy:
+        return root
+    identity(root / NEVER_LOADED / "1" / "model.onnx")
     lookup(root / "lookup" / "1" / "model.onnx")
     never_runs(root / "never-runs" / "1" / "model.onnx")
     (root / "damaged" / "1").mkdir(parents=True)

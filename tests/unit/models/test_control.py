@@ -100,8 +100,8 @@ async def test_a_model_without_a_process_is_given_one_and_loses_it_again(bench: 
 async def test_an_application_that_is_being_deleted_is_asked_nothing(bench: Bench) -> None:
     await bench.control.load(FREE)
     unloading = asyncio.ensure_future(bench.control.unload(FREE))
-    while ("delete", FREE) not in bench.applications.told:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # until it waits for the application to end
+    assert bench.applications.told[-1] == ("delete", FREE)
     assert not unloading.done()
     assert (await bench.states())[FREE] == ("UNAVAILABLE", "not loaded")
     assert bench.control.deployed == ()
