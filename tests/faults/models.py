@@ -1,5 +1,6 @@
 """The models that the fault tests ask: real ONNX files, and one that misbehaves when told to."""
 
+import ctypes
 import shutil
 import time
 from pathlib import Path
@@ -84,7 +85,8 @@ class ActingModel:
 
     `sleep SECONDS` takes its time, `raise` and `misuse` raise errors with a path in them, `none`
     forgets the output, `shape`, `rank` and `dtype` answer another one than promised, `nan` and
-    `inf` answer what is no number in JSON. Anything else is answered with 1.
+    `inf` answer what is no number in JSON, and `crash` ends the process as a bug in a library
+    would. Anything else is answered with 1.
     """
 
     def __init__(self, config: ModelConfig, version: str) -> None:
@@ -115,6 +117,8 @@ class ActingModel:
             raise RuntimeError("the file /secret/place/weights.bin is damaged")
         if act == "misuse":
             raise ConfigurationError("no such thing", file="/secret/place/model.py", line=7)
+        if act == "crash":
+            ctypes.string_at(0)
         if act == "sleep":
             time.sleep(min(10.0, float(argument)))
         answers: dict[str, Arrays] = {
