@@ -1,18 +1,21 @@
-"""A connection of the direct door, where uvicorn's own would not do.
+"""HTTP connections, where uvicorn's own would not do.
 
-A client that leaves before it is answered: its inference is given up, and what waits in a queue is
-dropped from it and never run. uvicorn tells an application that a client left only where that asks
-for it, and asking costs a task for every request. What is no HTTP is answered with an error of the
-usual form.
+An answer leaves in one piece. A client that leaves before it is answered: its inference is given
+up, and what waits in a queue is dropped from it and never run. uvicorn tells an application that a
+client left only where that asks for it, and asking costs a task for every request. What is no HTTP
+is answered with an error of the usual form.
 """
 
 import asyncio
 import re
+from typing import cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.http import error_body
+from app.api.request_id import RequestId
+from app.api.transport import OneWrite
 from app.errors import InvalidInput
 
 _KEY = "manta.connection"
@@ -26,11 +29,14 @@ _HEAD = (
 )
 
 
-class WatchedConnection(HttpToolsProtocol):
-    """To be given to uvicorn as `http=`, around an application in GivenUp."""
+class Connection(HttpToolsProtocol):
+    """To be given to uvicorn as `http=`, around what `answering` makes."""
 
     serving: "asyncio.Task[object] | None" = None
     is_lost = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
+        super().connection_made(cast(asyncio.Transport, OneWrite(transport)))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -67,3 +73,8 @@ class GivenUp:
                 raise
         finally:
             connection.serving = None
+
+
+def answering(app: ASGIApp) -> ASGIApp:
+    """`app` with what Serve sees to on its own path: request ids, and clients that leave."""
+    return RequestId(GivenUp(app))
