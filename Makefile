@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help run test check format bench proto clean
+.PHONY: help run test check fuzz format bench proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,11 @@ check: $(VENV)/dev.stamp ## Format, lint, types, import rules, unit and contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit tests/contract
+
+fuzz: $(VENV)/dev.stamp ## Send 100,000 damaged requests over each door, and all that OpenAPI allows
+	$(BIN)/python -m tests.faults.fuzz_http --requests 100000
+	$(BIN)/python -m tests.faults.fuzz_grpc --requests 100000
+	$(BIN)/python -m tests.faults.fuzz_openapi
 
 format: $(VENV)/dev.stamp ## Format the sources and mend what the linter can
 	$(BIN)/ruff check --fix .

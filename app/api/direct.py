@@ -43,6 +43,7 @@ class DirectServer:
                 http=Connection,
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # a warning for each bad request would fill the log
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
@@ -79,7 +80,8 @@ def direct_doors(app: ASGIApp, config: DirectConfig | None) -> tuple[DirectServe
 
 def _bound(config: DirectConfig) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only where the protocol is named.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:

@@ -1,5 +1,6 @@
 """The direct HTTP door: a real uvicorn on a real port, without Ray."""
 
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -41,6 +42,17 @@ async def test_it_serves_the_same_application(url: str) -> None:
         assert answer.json()["outputs"][0]["shape"] == [1, 5]
         assert (await client.get("/v2/models/air-quality")).json()["name"] == "air-quality"
         assert (await client.get("/nowhere")).status_code == 404
+
+
+async def test_an_answer_waits_for_no_acknowledgement(url: str) -> None:
+    """Head and body are two writes; Nagle's algorithm would hold the second for 40 ms."""
+    seconds = []
+    async with httpx.AsyncClient(base_url=url) as client:
+        for _ in range(21):
+            started = time.monotonic()
+            await client.get("/v2/models/air-quality")
+            seconds.append(time.monotonic() - started)
+    assert sorted(seconds)[10] < 0.03
 
 
 async def test_the_request_id_comes_back(url: str) -> None:
