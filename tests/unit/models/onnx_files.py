@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from app.types import Array
 
-Shape = Sequence[int | str]
+Shape = Sequence[int | str | None]
 
 
 def identity(
