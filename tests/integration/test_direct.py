@@ -1,9 +1,13 @@
 """The direct HTTP door: a real uvicorn on a real port, without Ray."""
 
+import statistics
+import time
 from collections.abc import AsyncIterator
 
 import httpx
+import numpy as np
 import pytest
+import tritonclient.http.aio as triton
 
 from app.api.dataplane import DataPlane
 from app.api.direct import DirectConfig, DirectServer
@@ -49,6 +53,19 @@ async def test_the_request_id_comes_back(url: str) -> None:
         assert own.headers["x-request-id"] == "abc-1"
         forged = await client.get("/v2/models/air-quality", headers={"x-request-id": "a b"})
         assert len(forged.headers["x-request-id"]) == 32
+
+
+async def test_no_answer_waits_for_a_delayed_acknowledgement(url: str) -> None:
+    """Nagle's algorithm would hold the body back for 40 ms, until the head is acknowledged."""
+    tensor = triton.InferInput("vector", [1, 5], "FP32")
+    tensor.set_data_from_numpy(np.ones((1, 5), np.float32))
+    seconds = []
+    async with triton.InferenceServerClient(url.removeprefix("http://")) as client:
+        for _ in range(30):
+            started = time.perf_counter()
+            await client.infer("air-quality", [tensor])
+            seconds.append(time.perf_counter() - started)
+    assert statistics.median(seconds) < 0.03
 
 
 async def test_an_address_that_cannot_be_bound_is_a_configuration_error() -> None:
