@@ -48,7 +48,7 @@ def describe(
     )
 
 
-def warm_up_inputs(config: ModelConfig, metadata: ModelMetadata, value: int = 0) -> Arrays:
+def warm_up_inputs(config: ModelConfig, metadata: ModelMetadata, value: int = 1) -> Arrays:
     """Every element `value` (empty strings for BYTES) in the shapes that `warm_up` names."""
     arrays = {}
     for spec in metadata.inputs:

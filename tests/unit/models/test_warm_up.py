@@ -25,17 +25,17 @@ def loaded(refused: set[float], datatype: str = "FP32") -> FakeModel:
     return model
 
 
-@pytest.mark.parametrize(("refused", "expected"), [(set[float](), 0), ({0.0}, 1)])
-def test_zeros_are_tried_first_and_then_ones(refused: set[float], expected: int) -> None:
+@pytest.mark.parametrize(("refused", "runs"), [(set[float](), [1]), ({1.0}, [1, 0])])
+def test_ones_are_tried_first_and_then_zeros(refused: set[float], runs: list[int]) -> None:
     model = loaded(refused)
     probe = warm_up(model, ModelConfig())
     assert probe is not None
-    assert probe["x"].tolist() == [[expected] * 3]
-    assert len(model.batches) == 1 + expected
+    assert probe["x"].tolist() == [[runs[-1]] * 3]
+    assert [batch["x"].tolist() for batch in model.batches] == [[[run] * 3] for run in runs]
 
 
 def test_fault_074_a_model_that_runs_neither_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="warm_up: the warm-up run failed: no 0"):
+    with pytest.raises(ConfigurationError, match="warm_up: the warm-up run failed: no 1"):
         warm_up(loaded({0.0, 1.0}), ModelConfig())
 
 
@@ -44,4 +44,4 @@ def test_values_that_may_be_sizes_cannot_be_guessed(
     datatype: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert warm_up(loaded({0.0, 1.0}, datatype), ModelConfig(name="m")) is None
-    assert "'m' is served without a warm-up: the warm-up run failed: no 0" in caplog.text
+    assert "'m' is served without a warm-up: the warm-up run failed: no 1" in caplog.text
