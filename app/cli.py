@@ -101,6 +101,9 @@ def validate(
         list[Path] | None,
         typer.Argument(help="Serve configs, pipelines files or model.yaml files."),
     ] = None,
+    ports: Annotated[
+        bool, typer.Option("--ports", help="Also check that nobody listens on the ports yet.")
+    ] = False,
 ) -> None:
     """Check configuration without starting anything; without FILES, all that a server reads."""
     from deployments.args import PROJECT  # noqa: PLC0415 - the other commands do not wait for it
@@ -108,7 +111,7 @@ def validate(
 
     here = Path("serve_config.yaml")
     wanted = files or [here if here.exists() else PROJECT / here]
-    reports = [validate_file(file) for file in wanted]
+    reports = [validate_file(file, ports=ports) for file in wanted]
     for report in reports:
         show(report, console())
     if not all(report.good for report in reports):

@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.ports import check_not_taken
 from app.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class DirectServer:
         return self._config.port
 
     async def start(self) -> None:
-        """Raises ConfigurationError if the address cannot be bound."""
+        """Raises ConfigurationError if the address cannot be bound or is taken by a stranger."""
         listening = _bound(self._config)
         # uvicorn tells that it has started by a flag, and by nothing that could be awaited.
         self._task = asyncio.ensure_future(self._server.serve(sockets=[listening]))
@@ -104,6 +105,7 @@ def direct_doors(app: ASGIApp, config: DirectConfig | None) -> tuple[DirectServe
 
 
 def _bound(config: DirectConfig) -> socket.socket:
+    check_not_taken(config.host, config.port, "direct")
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named: without it, a body
     # that is written after its head waits 40 ms for the client's delayed acknowledgement.
