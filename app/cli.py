@@ -106,8 +106,8 @@ def validate(
     ] = False,
 ) -> None:
     """Check configuration without starting anything; without FILES, all that a server reads."""
-    from deployments.args import PROJECT  # noqa: PLC0415 - the other commands do not wait for it
-    from deployments.validate import validate_file  # noqa: PLC0415
+    from deployments.args import PROJECT
+    from deployments.validate import validate_file
 
     here = Path("serve_config.yaml")
     wanted = files or [here if here.exists() else PROJECT / here]
@@ -154,9 +154,9 @@ def simulate(
 
 
 async def _over_mqtt(simulation: Simulation, show: Notice, published: Notice) -> Simulated:
-    from connectors.mqtt.config import BrokerConfig  # noqa: PLC0415 - as in `validate`
-    from connectors.mqtt.simulator import simulate_sensors  # noqa: PLC0415
-    from models.training.environment import readings  # noqa: PLC0415
+    from connectors.mqtt.config import BrokerConfig
+    from connectors.mqtt.simulator import simulate_sensors
+    from models.training.environment import readings
 
     return await simulate_sensors(
         BrokerConfig(host=simulation.host, port=simulation.port),

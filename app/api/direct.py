@@ -88,7 +88,7 @@ class DirectServer:
         listening = _bound(self._config)
         # uvicorn tells that it has started by a flag, and by nothing that could be awaited.
         self._task = asyncio.ensure_future(self._server.serve(sockets=[listening]))
-        while not self._server.started and not self._task.done():  # noqa: ASYNC110
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
         logger.info("listening on http://%s:%s", self._config.host, self._config.port)
 

@@ -64,7 +64,7 @@ async def serving(config: GrpcConfig) -> AsyncIterator[Served]:
     digits = LocalModelService(ModelRepository([ROOT / "models" / "zoo"]), "digits")
     await digits.load()
     hanging = Hanging()
-    dataplane = DataPlane({"digits": digits, "hanging": hanging})  # type: ignore[dict-item]
+    dataplane = DataPlane({"digits": digits, "hanging": hanging})  # type: ignore[dict-item]  # as far as it is used
     server = GrpcServer(config, dataplane, timeout_s=30.0, limits=SMALL)
     await server.start()
     try:
@@ -225,7 +225,7 @@ async def test_fault_029_what_a_model_raises_is_not_shown(
         raise RuntimeError("/secret/path")
 
     served.hanging.gate.set()
-    served.hanging.model._answer = broken  # type: ignore[assignment]
+    served.hanging.model._answer = broken  # type: ignore[assignment]  # for this test
     with pytest.raises(InferenceServerException) as raised:
         await client.infer("hanging", [hanging_input()])
     assert raised.value.status() == "StatusCode.INTERNAL"
@@ -339,7 +339,7 @@ async def test_health_tells_when_a_model_is_not_ready(served: Served) -> None:
     async def never() -> bool:
         return False
 
-    served.hanging.ready = never  # type: ignore[method-assign]
+    served.hanging.ready = never  # type: ignore[method-assign]  # for this test
     async with grpc.aio.insecure_channel(served.address) as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING

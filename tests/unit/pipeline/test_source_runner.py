@@ -2,7 +2,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import pytest
@@ -53,8 +53,10 @@ def runner_of(
     )
 
 
-def scripted(*script: Step, **options: object) -> ScriptedSource:
-    return ScriptedSource(virtual_loop(), script, **options)  # type: ignore[arg-type]
+def scripted(
+    *script: Step, connects: Iterable[Exception | None] = (), ends: bool = True
+) -> ScriptedSource:
+    return ScriptedSource(virtual_loop(), script, connects, ends)
 
 
 def test_processes_and_acknowledges_everything_then_finishes() -> None:
