@@ -14,7 +14,7 @@ from models.repository import ModelRepository
 from models.service import LocalModelService
 from tests.conformance.cases import ALL, refusal, write
 from tests.conformance.doors import DOORS, Doors, open_doors
-from tests.unit.models.onnx_files import Shape, identity
+from tests.unit.models.onnx_files import Shape, identity, reshaped
 
 pytestmark = pytest.mark.integration
 
@@ -83,6 +83,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     for datatype, element in ELEMENTS.items():
         for kind, shape in SHAPES.items():
             identity(repository / f"{datatype}-{kind}" / "1" / "model.onnx", shape, element)
+    reshaped(repository / "reshaped" / "1" / "model.onnx")
     for name in REFUSED:
         write(ALL[name], repository, name)
     with open_doors(repository) as opened:
@@ -116,6 +117,14 @@ def test_values_come_back_as_they_went(doors: Doors, door: str, datatype: str, k
 def test_a_dimension_may_be_empty(doors: Doors, door: str, datatype: str) -> None:
     sent = np.empty((2, 0), client_type(datatype))
     same(doors.infer(door, f"{datatype}-table", {"x": sent})["y"], sent)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 3, 1)])
+def test_an_output_may_leave_its_rank_open(doors: Doors, door: str, shape: tuple[int, ...]) -> None:
+    sent = np.arange(6, dtype=np.float32)
+    answer = doors.infer(door, "reshaped", {"x": sent, "s": np.array(shape, np.int64)})["y"]
+    same(answer, sent.reshape(shape))
 
 
 @pytest.mark.parametrize("door", DOORS)
