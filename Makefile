@@ -11,7 +11,7 @@ help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/run.stamp ## Install what is needed and start everything
-	@$(BIN)/manta validate
+	@$(BIN)/manta validate --ports
 	@echo "Starting Ray and $$(grep -c '^  - name:' serve_config.yaml) applications; this takes about 20 seconds ..."
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/serve run serve_config.yaml
 

@@ -39,5 +39,5 @@ class Server:
 
 
 def build(arguments: Arguments) -> Application:
-    application: Application = Server.bind(arguments.repository)  # type: ignore[attr-defined]
+    application: Application = Server.bind(arguments.repository)  # type: ignore[attr-defined]  # @deployment adds it
     return application

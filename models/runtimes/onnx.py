@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -11,12 +12,14 @@ from app.datatypes import bytes_to_text, text_to_bytes
 from app.errors import ConfigurationError, InvalidInput, ModelNotReady
 from app.registry import RUNTIMES
 from app.types import Array, Arrays, ModelMetadata, TensorSpec
+from models.bf16 import run_with_bf16
 from models.config import ModelConfig
 from models.external_data import check_external_data, has_loops
 from models.metadata import describe, warm_up_inputs
 from models.options import RuntimeOptions, automatic_threads, providers_to_try
 from models.quantize import deviation, quantize_int8, seeded_inputs
 from models.sessions import open_session
+from models.warm_up import warm_up
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, NodeArg
@@ -52,6 +55,7 @@ _DATATYPES = {
     "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
     "tensor(float16)": "FP16",
+    "tensor(bfloat16)": "BF16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
@@ -73,6 +77,7 @@ class OnnxModel:
         self._session: InferenceSession | None = None
         self._output_names: list[str] = []
         self._metadata: ModelMetadata | None = None
+        self._has_bf16 = False
         self._has_loops = True
 
     @property
@@ -119,14 +124,13 @@ class OnnxModel:
         """Open a session on one provider. With `try_it`, run it once: some fail only then."""
         self._session = open_session(path, self._options, provider)
         self._metadata = self._describe(self._session, provider)
+        tensors = (*self._metadata.inputs, *self._metadata.outputs)
+        self._has_bf16 = any(spec.datatype == "BF16" for spec in tensors)
         self._output_names = [spec.name for spec in self._metadata.outputs]
         if self._config.threads is None and provider == "CPUExecutionProvider":
             self._choose_threads(path, provider)
         if try_it:
-            try:
-                self.predict(warm_up_inputs(self._config, self._metadata))
-            except Exception as error:  # a provider's library may raise anything
-                raise ConfigurationError(f"the first run failed: {error}", str(path)) from error
+            warm_up(self, self._config)
 
     def _choose_threads(self, path: Path, provider: str) -> None:
         """Let short runs take one thread each, where the shapes tell that they are always short.
@@ -203,6 +207,7 @@ class OnnxModel:
             outputs=tuple(self._spec(node) for node in session.get_outputs()),
             custom=session.get_modelmeta().custom_metadata_map,
             provider=provider,
+            one_batch=_one_batch((*session.get_inputs(), *session.get_outputs())),
         )
 
     def predict(self, inputs: Arrays) -> Arrays:
@@ -210,7 +215,10 @@ class OnnxModel:
             raise ModelNotReady(f"model {self._config.name!r} is not loaded")
         metadata = self.metadata
         feed = {spec.name: _fed(spec, inputs[spec.name]) for spec in metadata.inputs}
-        results = self._session.run(self._output_names, feed)
+        if self._has_bf16:
+            results = run_with_bf16(self._session, feed)
+        else:
+            results = self._session.run(self._output_names, feed)
         return {
             spec.name: text_to_bytes(result) if spec.datatype == "BYTES" else result
             for spec, result in zip(metadata.outputs, results, strict=True)
@@ -226,6 +234,15 @@ class OnnxModel:
             raise ConfigurationError(reason, str(self._config.artefact(self._version)))
         shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
         return TensorSpec(node.name, _DATATYPES[node.type], shape)
+
+
+def _one_batch(nodes: Sequence["NodeArg"]) -> bool:
+    """Whether no two tensors have first dimensions of different names.
+
+    Names that begin with `unk__` do not count: converters make them up, one for every dimension.
+    """
+    first = {node.shape[0] for node in nodes if node.shape and isinstance(node.shape[0], str)}
+    return len({name for name in first if not name.startswith("unk__")}) <= 1
 
 
 def _fed(spec: TensorSpec, array: Array) -> Array:
