@@ -22,6 +22,9 @@ ResultT = TypeVar("ResultT")
 PUNCTUALITY = 0.8
 """The share of a request's time that is planned with: its answer still has a way to go."""
 
+INSTANT_SECONDS = 0.0001
+"""Queueing a request, waking the executor and waking the caller cost about as much as this."""
+
 
 @dataclass
 class BatchStats:
@@ -63,8 +66,10 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
 
     `run` gets payloads that all share one key and returns one result for each, in order. If it
     raises, the batch is run again in halves until only the guilty request fails; a ServingError is
-    taken to concern all of them and is not retried. `max_rows` is the largest batch, in rows;
-    `max_waiting` bounds the queue, in requests. `monotonic` must be the event loop's own clock.
+    taken to concern all of them and is not retried. `run_now` runs one payload without waiting; it
+    is used where nothing waits and the run is known to take less than INSTANT_SECONDS. `max_rows`
+    is the largest batch, in rows; `max_waiting` bounds the queue, in requests. `monotonic` must be
+    the event loop's own clock.
     """
 
     def __init__(
@@ -73,9 +78,11 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         *,
         max_rows: int,
         max_waiting: int,
+        run_now: Callable[[PayloadT], ResultT] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
+        self._run_now = run_now
         self._max_rows = max(1, max_rows)
         self._max_waiting = max_waiting
         self._monotonic = monotonic
@@ -85,6 +92,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._waiting = 0
         self._waiting_rows = 0
         self._busy_until = 0.0
+        self._last_arrival = -INSTANT_SECONDS
         self._running: asyncio.Task[None] | None = None
         self._start_scheduled = False
         self._closed = False
@@ -102,12 +110,15 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
     def admit(self, deadline: float) -> None:
         """Raises what `submit` would for any request with this deadline, and counts it.
 
-        Where the keys cost differently, only a full queue is known to refuse all of them.
+        An idle executor refuses none here, and where the keys cost differently, only a full queue
+        is known to refuse all of them.
         """
+        if self._running is None and not self._waiting:
+            return
         now = self._monotonic()
         goal = now + (deadline - now) * PUNCTUALITY
         only = self._curves.only_key()
-        if only is not None and self._expected_end(only[0], now) > goal:
+        if only is not None and self._expected_end(self.curve(only[0]), now) > goal:
             self.stats.submitted += 1
             raise self._too_late()
         if self._waiting >= self._max_waiting:
@@ -129,9 +140,13 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self.stats.failed += 1
             raise ModelNotReady("the model is being unloaded")
         now = self._monotonic()
+        curve = self.curve(key)
         goal = now + (deadline - now) * PUNCTUALITY if deadline is not None else None
-        if goal is not None and self._expected_end(key, now) > goal:
+        if goal is not None and self._expected_end(curve, now) > goal:
             raise self._too_late()
+        alone, self._last_arrival = now - self._last_arrival > INSTANT_SECONDS, now
+        if alone and self._run_now is not None and self._is_instant(curve, rows):
+            return self._at_once(self._run_now, payload, curve, rows, now)
         if self._waiting >= self._max_waiting:
             raise self._full()
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
@@ -142,6 +157,29 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         except asyncio.CancelledError:
             self._abandon(entry)
             raise
+
+    def _is_instant(self, curve: CostCurve, rows: int) -> bool:
+        if self._running is not None or self._waiting:
+            return False
+        return 0.0 < curve.estimate(rows) < INSTANT_SECONDS
+
+    def _at_once(
+        self,
+        run_now: Callable[[PayloadT], ResultT],
+        payload: PayloadT,
+        curve: CostCurve,
+        rows: int,
+        started: float,
+    ) -> ResultT:
+        try:
+            result = run_now(payload)
+        except Exception:
+            self.stats.failed += 1
+            raise
+        self._last_arrival = self._monotonic()
+        self._record(curve, rows, self._last_arrival - started)
+        self.stats.succeeded += 1
+        return result
 
     async def drain(self) -> None:
         """Return once nothing waits or runs. It is the caller who sends no more."""
@@ -174,15 +212,16 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._waiting_rows += entry.rows
         self._schedule_start()
 
-    def _expected_end(self, key: Hashable, now: float) -> float:
+    def _expected_end(self, curve: CostCurve, now: float) -> float:
         """When a request that came now would be done, at the earliest.
 
         Its own run is taken to be as fast as any before, so that on an idle executor a request is
         refused only if it is surely lost, and a wrong estimate corrects itself.
         """
-        curve = self.curve(key)
         ahead = max(0.0, self._busy_until - now) if self._running is not None else 0.0
-        return now + ahead + self._waiting_rows * curve.seconds_per_row() + curve.least()
+        if self._waiting_rows:
+            ahead += self._waiting_rows * curve.seconds_per_row()
+        return now + ahead + curve.least()
 
     def _too_late(self) -> DeadlineExceeded:
         self.stats.expired += 1
@@ -313,20 +352,23 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             for entry in batch:
                 self._fail(entry, wrong)
             return
-        seconds = self._monotonic() - started
-        self.curve(batch[0].key).record(rows, seconds)
-        self.stats.runs += 1
-        self.stats.rows += rows
-        self.stats.run_seconds += seconds
-        self.stats.runs_by_rows[rows] += 1
-        self.stats.seconds_by_rows[rows] = self.stats.seconds_by_rows.get(rows, 0.0) + seconds
-        self.stats.last_run = time.time()
+        self._record(self.curve(batch[0].key), rows, self._monotonic() - started)
         for entry, result in zip(batch, results, strict=True):
             if entry.timer is not None:
                 entry.timer.cancel()
             if not entry.future.done():
                 self.stats.succeeded += 1
                 entry.future.set_result(result)
+
+    def _record(self, curve: CostCurve, rows: int, seconds: float) -> None:
+        curve.record(rows, seconds)
+        stats = self.stats
+        stats.runs += 1
+        stats.rows += rows
+        stats.run_seconds += seconds
+        stats.runs_by_rows[rows] += 1
+        stats.seconds_by_rows[rows] = stats.seconds_by_rows.get(rows, 0.0) + seconds
+        stats.last_run = time.time()
 
     def _fail(self, entry: _Entry[PayloadT, ResultT], error: Exception) -> None:
         if entry.timer is not None:

@@ -46,6 +46,14 @@ class Model(Protocol):
         """Valid after `load`."""
         ...
 
+    @property
+    def steady(self) -> bool:
+        """Whether the shapes of its inputs alone decide how long a run takes. Valid after `load`.
+
+        A steady model whose runs are very short may be run on the event loop.
+        """
+        ...
+
     def load(self) -> None:
         """Read the artefact and allocate. Raises ConfigurationError if it can never work."""
         ...

@@ -29,8 +29,8 @@ class ModelVersion:
     """A Model that takes one request at a time and runs them in batches.
 
     Built around a model that is loaded already. The runs happen on one thread, or on the event
-    loop where they are known to be very short. `probe` is an input that the model has answered:
-    see `models.health`.
+    loop where the model is steady and they are known to be very short. `probe` is an input that the
+    model has answered: see `models.health`.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class ModelVersion:
         self.metadata = model.metadata
         self._model = model
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"model-{self.metadata.name}")
+        self._steady = model.steady
         self._key_of = key_of(self.metadata)
         self._max_run_seconds = max_run_seconds
         self._health = Health(
@@ -58,6 +59,7 @@ class ModelVersion:
             self._run,
             max_rows=self.metadata.max_batch_size,
             max_waiting=queue_size,
+            run_now=self._run_now if self._steady else None,
             monotonic=time.monotonic,
         )
 
@@ -145,9 +147,14 @@ class ModelVersion:
             self._thread, partial(self._predict, batch, rows, key)
         )
 
+    def _run_now(self, inputs: Arrays) -> Arrays:
+        return self._checked_run(inputs, self._rows((inputs,))[0])
+
     def _is_short(self, key: Hashable, rows: int) -> bool:
         """By its processor time, since a busy process stretches the time that a thread's run takes;
         and not without bounds, since a run that waits needs time but no processor."""
+        if not self._steady:
+            return False
         expected = self._processor_seconds.of(key).estimate(rows)
         taken = self._batcher.curve(key).estimate(rows)
         return 0.0 < expected < INLINE_SECONDS and taken < STRETCHED * INLINE_SECONDS
@@ -156,17 +163,21 @@ class ModelVersion:
         self, batch: Sequence[Arrays], rows: Sequence[int], key: Hashable
     ) -> Sequence[Arrays]:
         inputs = batch[0] if len(batch) == 1 else _stacked(batch)
-        self._health.run_starts()
         started = time.thread_time()
+        outputs = self._checked_run(inputs, sum(rows))
+        self._processor_seconds.of(key).record(sum(rows), time.thread_time() - started)
+        return [outputs] if len(batch) == 1 else _split(outputs, rows)
+
+    def _checked_run(self, inputs: Arrays, rows: int) -> Arrays:
+        self._health.run_starts()
         try:
             outputs = self._model.predict(inputs)
-            check_answer(self.metadata, outputs, sum(rows))
+            check_answer(self.metadata, outputs, rows)
         except Exception as error:
             self._health.run_failed(error)
             raise
         self._health.run_worked()
-        self._processor_seconds.of(key).record(sum(rows), time.thread_time() - started)
-        return [outputs] if len(batch) == 1 else _split(outputs, rows)
+        return outputs
 
     def _rows(self, batch: Sequence[Arrays]) -> list[int]:
         if self.metadata.max_batch_size == 0:

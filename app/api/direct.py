@@ -8,19 +8,17 @@ serve the same application.
 
 import asyncio
 import logging
-import random
-import re
 import socket
 
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from app.api.connection import Connection, answering
 from app.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _STOP_SECONDS = 5
 
 
@@ -34,30 +32,6 @@ class DirectConfig(BaseModel):
     max_connections: int = Field(default=1000, ge=1)
 
 
-class RequestId:
-    """ASGI wrapper: the caller's `x-request-id`, or a new one, comes back with the answer.
-
-    On the first door this is Serve's work.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else b"%032x" % random.getrandbits(128)
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
-
-
 class DirectServer:
     """uvicorn on the running event loop."""
 
@@ -65,8 +39,8 @@ class DirectServer:
         self._config = config
         self._server = uvicorn.Server(
             uvicorn.Config(
-                RequestId(app),
-                http="httptools",
+                answering(app),
+                http=Connection,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

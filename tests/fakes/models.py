@@ -46,6 +46,7 @@ class FakeModel:
         *,
         metadata: ModelMetadata = METADATA,
         gate: threading.Event | None = None,
+        steady: bool = True,
     ) -> None:
         self.batches: list[Arrays] = []
         self.threads: list[str] = []
@@ -54,6 +55,7 @@ class FakeModel:
         self._answer = answer
         self._metadata = metadata
         self._gate = gate
+        self.steady = steady
         self._running = threading.Lock()
 
     @property

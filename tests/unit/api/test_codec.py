@@ -203,6 +203,15 @@ def test_fault_004_deep_nesting(depth: int) -> None:
         refused(start + b'", "data": ' + nested + b"}]}", "nested more than 32|depth limit")
 
 
+@pytest.mark.parametrize("depth", [100, 101, 1000])
+def test_fault_004_deep_nesting_where_nothing_is_read(depth: int) -> None:
+    body = b'{"inputs": [], "other": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+    if depth == 100:
+        assert not decode(body).inputs
+    else:
+        refused(body, "nested more than 100 deep")
+
+
 @pytest.mark.parametrize("text", [b"\xff", b"\xed\xa0\x80", b"\\ud800"])
 def test_fault_005_text_that_is_not_unicode(text: bytes) -> None:
     refused(b'{"id": "' + text + b'"}', "not valid JSON")

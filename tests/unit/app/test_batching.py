@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching import DynamicBatcher
+from app.batching import INSTANT_SECONDS, DynamicBatcher
 from app.errors import DeadlineExceeded, ModelNotReady, QueueFull, ServingError
 from tests.virtual_time import run_virtual, virtual_loop
 
@@ -44,12 +44,20 @@ class FakeExecutor:
         finally:
             self.busy = False
 
+    def run_now(self, item: Tagged) -> int:
+        assert not self.busy, "two batches ran at once"
+        self.batches.append([item])
+        if item.poison:
+            raise ValueError("poison")
+        return item.tag
+
 
 def batcher(
     executor: FakeExecutor, *, max_rows: int = 8, max_waiting: int = 100
 ) -> DynamicBatcher[Tagged, int]:
     return DynamicBatcher(
         executor.run,
+        run_now=executor.run_now,
         max_rows=max_rows,
         max_waiting=max_waiting,
         monotonic=virtual_loop().time,
@@ -197,6 +205,31 @@ def test_admit_refuses_and_counts_what_submit_would_refuse() -> None:
     run_virtual(main())
 
 
+def test_an_instant_run_is_not_queued_but_those_that_come_together_share_one() -> None:
+    async def main() -> None:
+        executor = FakeExecutor()
+        target = batcher(executor)
+        for rows in (1, 2, 4) * 3:
+            target.curve(0).record(rows, INSTANT_SECONDS / 2)
+        await asyncio.sleep(1.0)
+        alone = target.submit(Tagged(0), key=0)
+        with pytest.raises(StopIteration, match="0"):
+            alone.send(None)  # done at its first step: it never waited
+        assert await asyncio.gather(*(submit(target, Tagged(tag)) for tag in (1, 2, 3, 4))) == [
+            1,
+            2,
+            3,
+            4,
+        ]
+        assert [len(batch) for batch in executor.batches] == [1, 4]
+        await asyncio.sleep(1.0)
+        with pytest.raises(ValueError, match="poison"):
+            await submit(target, Tagged(5, poison=True))
+        assert (target.stats.submitted, target.stats.succeeded, target.stats.failed) == (6, 5, 1)
+
+    run_virtual(main())
+
+
 def test_a_batch_shrinks_to_meet_its_most_urgent_deadline() -> None:
     async def main() -> None:
         executor = FakeExecutor()
@@ -323,7 +356,7 @@ arrivals = st.builds(
 
 @given(
     st.lists(arrivals, max_size=60),
-    st.sampled_from([0.0, 0.001, 0.008]),
+    st.sampled_from([0.0, INSTANT_SECONDS / 2, 0.001, 0.008]),
     st.integers(1, 8),
     st.sampled_from([3, 100]),
 )

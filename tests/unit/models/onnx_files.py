@@ -94,6 +94,37 @@ def lookup(path: Path, size: int = 8) -> Path:
     return _save(helper.make_graph([gather], "lookup", [x], [y], [table]), path, {})
 
 
+def counting(path: Path) -> Path:
+    """A model that counts to its input `x`, (1,) INT64, one by one, and answers that as `y`."""
+    number = {
+        name: helper.make_tensor_value_info(name, TensorProto.INT64, ())
+        for name in ("turn", "before", "after")
+    }
+    flags = {
+        name: helper.make_tensor_value_info(name, TensorProto.BOOL, ()) for name in ("go", "on")
+    }
+    one = numpy_helper.from_array(np.int64(1), "one")
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["before", "one"], ["after"]),
+            helper.make_node("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [number["turn"], flags["go"], number["before"]],
+        [flags["on"], number["after"]],
+        [one],
+    )
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, (1,))
+    y = helper.make_tensor_value_info("y", TensorProto.INT64, ())
+    zero = numpy_helper.from_array(np.int64(0), "zero")
+    none = numpy_helper.from_array(np.array([], np.int64), "none")
+    nodes = [
+        helper.make_node("Reshape", ["x", "none"], ["count"]),
+        helper.make_node("Loop", ["count", "", "zero"], ["y"], body=body),
+    ]
+    return _save(helper.make_graph(nodes, "counting", [x], [y], [zero, none]), path, {})
+
+
 def never_runs(path: Path) -> Path:
     """A model that loads, and fails at every run."""
     seven = numpy_helper.from_array(np.array([7], np.int64), "seven")

@@ -59,6 +59,21 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     assert options.intra_op_num_threads == 3
 
 
+def test_only_a_model_whose_runs_are_tiny_is_given_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
+    def threads(tiny_seconds: float) -> int:
+        monkeypatch.setattr("models.runtimes.onnx.TINY_SECONDS", tiny_seconds)
+        session = loaded(tmp_path)._session
+        assert session is not None
+        return int(session.get_session_options().intra_op_num_threads)
+
+    assert threads(10.0) == 1
+    assert threads(0.0) == 2
+
+
 def test_providers_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
     model = loaded(tmp_path, "providers: [CUDAExecutionProvider, CPUExecutionProvider]")
     assert model.metadata.provider in onnxruntime.get_available_providers()
