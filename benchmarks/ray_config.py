@@ -40,6 +40,8 @@ def ray_environment(directory: Path) -> dict[str, str]:
         "RAY_ADDRESS": "local",
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # As `make run` does. Else what serves would stand behind everything else on the machine.
+        "RAY_worker_niceness": "0",
         "RAY_TMPDIR": str(directory),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
