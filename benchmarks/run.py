@@ -4,6 +4,8 @@ python -m benchmarks.run [--only PART,...] [--servers NAME,...] [--quick] [--res
 """
 
 import argparse
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +118,8 @@ def parts_of(options: Options, results: list[object]) -> dict[str, str]:
 
 
 def main() -> None:
+    # So that a run which is told to end ends what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended; --resume goes on from here"))
     arguments = _arguments()
     if not has_wrk():
         raise SystemExit("the load generator wrk is missing: install the package `wrk`")
