@@ -13,7 +13,7 @@ help: ## Show this list
 run: $(VENV)/run.stamp ## Install what is needed and start everything
 	@$(BIN)/manta validate --ports
 	@echo "Starting Ray and $$(grep -c '^  - name:' serve_config.yaml) applications; this takes about 20 seconds ..."
-	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/serve run serve_config.yaml
+	@PATH="$(CURDIR)/$(BIN):$$PATH" RAY_worker_niceness=$${RAY_worker_niceness:-0} exec $(BIN)/serve run serve_config.yaml
 
 test: $(VENV)/dev.stamp ## Run every test that needs no accelerator
 	$(BIN)/python -m pytest
@@ -34,8 +34,8 @@ format: $(VENV)/dev.stamp ## Format the sources and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp ## Measure this machine and write benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.run
+bench: $(VENV)/dev.stamp ## Measure this machine and write benchmarks/RESULTS.md; ARGS=--help for parts
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 proto: $(VENV)/dev.stamp ## Make the gRPC messages anew from their definition
 	$(BIN)/python -m tools.make_proto

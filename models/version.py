@@ -80,7 +80,10 @@ class ModelVersion:
         return self._health.fault
 
     def statistics(self) -> ModelStatistics:
-        """What was counted since this version was loaded."""
+        """What was counted since this version was loaded.
+
+        Requests that shared a run shared its time: it is counted once.
+        """
         stats = self._batcher.stats
         queue, run = _nanoseconds(stats.queue_seconds), _nanoseconds(stats.run_seconds)
         return ModelStatistics(
@@ -92,7 +95,7 @@ class ModelVersion:
             success=Duration(stats.succeeded, queue + run),
             fail=Duration(stats.failed, 0),
             queue=Duration(stats.succeeded, queue),
-            compute=Duration(stats.runs, run),
+            compute=Duration(stats.succeeded, run),
             batches={
                 rows: Duration(count, _nanoseconds(stats.seconds_by_rows[rows]))
                 for rows, count in sorted(stats.runs_by_rows.items())
