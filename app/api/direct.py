@@ -14,9 +14,10 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
-from app.api.connection import Connection, answering
+from app.api.connection import answering, connections_within
 from app.api.ports import check_not_taken
 from app.errors import ConfigurationError
+from app.limits import DEFAULT, Limits
 
 logger = logging.getLogger(__name__)
 
@@ -30,25 +31,23 @@ class DirectConfig(BaseModel):
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
-    max_connections: int = Field(default=1000, ge=1)
 
 
 class DirectServer:
     """uvicorn on the running event loop."""
 
-    def __init__(self, app: ASGIApp, config: DirectConfig) -> None:
+    def __init__(self, app: ASGIApp, config: DirectConfig, limits: Limits = DEFAULT) -> None:
         self._config = config
         self._server = uvicorn.Server(
             uvicorn.Config(
                 answering(app),
-                http=Connection,
+                http=connections_within(limits),
                 lifespan="off",
                 log_config=None,
                 log_level="error",  # a warning for each bad request would fill the log
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=config.max_connections,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
         )
@@ -74,9 +73,11 @@ class DirectServer:
             await self._task
 
 
-def direct_doors(app: ASGIApp, config: DirectConfig | None) -> tuple[DirectServer, ...]:
+def direct_doors(
+    app: ASGIApp, config: DirectConfig | None, limits: Limits
+) -> tuple[DirectServer, ...]:
     """The direct door of a process, if its configuration asks for one."""
-    return () if config is None else (DirectServer(app, config),)
+    return () if config is None else (DirectServer(app, config, limits),)
 
 
 def _bound(config: DirectConfig) -> socket.socket:

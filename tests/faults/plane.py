@@ -87,7 +87,7 @@ class Plane:
         app = build_gateway_app(
             dataplane, self._pipelines, self._statuses, config.timeout_s, config.limits
         )
-        self._direct = DirectServer(app, config.direct)
+        self._direct = DirectServer(app, config.direct, config.limits)
         self._grpc = GrpcServer(config.grpc, dataplane, config.timeout_s, config.limits)
 
     async def open(self) -> None:

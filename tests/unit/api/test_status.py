@@ -12,8 +12,10 @@ from app.errors import ConfigurationError, MantaError, NotConnected
 GRPC_OF_HTTP = {
     400: {"INVALID_ARGUMENT"},
     404: {"NOT_FOUND"},
+    408: {"DEADLINE_EXCEEDED"},
     413: {"RESOURCE_EXHAUSTED"},
     415: {"INVALID_ARGUMENT"},
+    431: {"RESOURCE_EXHAUSTED"},
     500: {"INTERNAL"},
     501: {"UNIMPLEMENTED"},
     503: {"UNAVAILABLE"},

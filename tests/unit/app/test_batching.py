@@ -185,7 +185,7 @@ def test_fault_032_a_deadline_passes_while_the_request_runs() -> None:
     run_virtual(main())
 
 
-def test_twice_the_load_with_deadlines_still_uses_all_of_the_capacity() -> None:
+def test_fault_059_twice_the_load_with_deadlines_still_uses_all_of_the_capacity() -> None:
     async def main() -> None:
         executor = FakeExecutor(seconds_per_run=0.010)
         target = batcher(executor, max_rows=1)
