@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from app.errors import DeadlineExceeded, ModelNotReady
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
 
+GATEWAY_DEPLOYMENT = "Gateway"
 MODEL_DEPLOYMENT = "Model"
 STATUS_TIMEOUT_S = 2.0
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from app.errors import ConfigurationError
 from app.interfaces import Model
-from app.types import Arrays, JsonValue
+from app.types import Arrays, JsonValue, ModelMetadata
 from models.config import ModelConfig
 from models.metadata import warm_up_inputs
 from models.override import with_override
 from models.repository import ModelRepository
+from models.signature import check_takes_over
 from models.version import ModelVersion
 
 
@@ -29,12 +30,14 @@ def load_versions(
 ) -> tuple[dict[str, Loaded], dict[str, Exception]]:
     """Every version of the policy: those that are loaded and warmed up, and why others are not.
 
-    One of `served` that works and whose file and configuration are as they were is kept. Blocks
-    for as long as loading takes. Raises as `ModelRepository.config` and `with_override` do.
+    One of `served` that works and whose file and configuration are as they were is kept; any other
+    must take the requests that the newest of `served` takes. Blocks for as long as loading takes.
+    Raises as `ModelRepository.config` and `with_override` do.
     """
     config = repository.config(name)
     if override:
         config = with_override(config, override)
+    callers_know = max(served.items(), key=_number)[1].version.metadata if served else None
     loaded: dict[str, Loaded] = {}
     failures: dict[str, Exception] = {}
     for version in config.served_versions():
@@ -45,7 +48,7 @@ def load_versions(
                 continue
             model = repository.open(name, version, config)
             origin = _origin(config, version)
-            loaded[version] = Loaded(_load(model, config, version), origin)
+            loaded[version] = Loaded(_load(model, config, version, callers_know), origin)
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything
             failures[version] = error
     return loaded, failures
@@ -55,9 +58,17 @@ def _is_still_good(current: Loaded, config: ModelConfig, version: str) -> bool:
     return not current.version.fault and current.origin == _origin(config, version)
 
 
-def _load(model: Model, config: ModelConfig, version: str) -> ModelVersion:
+def _number(served: tuple[str, Loaded]) -> int:
+    return int(served[0])
+
+
+def _load(
+    model: Model, config: ModelConfig, version: str, callers_know: ModelMetadata | None
+) -> ModelVersion:
     model.load()
     try:
+        if callers_know is not None:
+            check_takes_over(callers_know, model.metadata)
         inputs = warm_up_inputs(config, model.metadata)
         _warm_up(model, inputs)
     except Exception:

@@ -113,6 +113,18 @@ def test_fault_083_another_file_than_was_meant_is_not_kept(tmp_path: Path, site:
     assert kept(tmp_path) == []
 
 
+def test_fault_079_a_full_disk_leaves_nothing_behind(tmp_path: Path, site: Site) -> None:
+    models = repository(tmp_path, site)
+    path = cached(site.url, sha256(site.content).hexdigest())
+    path.parent.mkdir(parents=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.symlink_to("/dev/full")
+    with pytest.raises(ConfigurationError, match="cannot be kept: No space left on device"):
+        models.open("m", "1")
+    assert kept(tmp_path) == []
+    models.open("m", "1").load()
+
+
 def test_a_file_that_is_too_large_is_not_kept(tmp_path: Path, site: Site) -> None:
     site.content = bytes(1_000_001)
     with pytest.raises(ConfigurationError, match="the file has more than 1 MB"):

@@ -53,13 +53,15 @@ def with_hidden_external_data(path: Path, location: str) -> Path:
     return _save(helper.make_graph([node], "choice", [x], [y]), path, {})
 
 
-def numbered(path: Path, number: int, inputs: Sequence[str] = ("x",)) -> Path:
+def numbered(
+    path: Path, number: int, inputs: Sequence[str] = ("x",), shape: Shape = ("batch", 3)
+) -> Path:
     """A model that answers `y` = `number` times the first of its inputs, and `version` = `number`.
 
-    All are (batch, 3) FP32, `version` is (batch, 3) as well.
+    All are FP32 in `shape`, `version` as well.
     """
     values = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", 3))
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name in (*inputs, "y", "version")
     }
     factor = numpy_helper.from_array(np.array([number], np.float32), "factor")
