@@ -164,7 +164,7 @@ class ServeApplications(Applications):
     ) -> Sequence[object]:
         handle = self._handles.get((app, deployment))
         if handle is None:
-            handle = serve.get_deployment_handle(deployment, app)
+            handle = serve.get_deployment_handle(deployment, app, _check_exists=False)
             self._handles[app, deployment] = handle
         try:
             answers = handle.broadcast(method, *arguments).results_async()

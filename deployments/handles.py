@@ -30,7 +30,10 @@ class RemoteModelHandle:
         self.name = name
         self._timeout_s = timeout_s
         self._in_flight = asyncio.Semaphore(pool_size)
-        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(MODEL_DEPLOYMENT, name)
+        # Asking Serve whether it exists would block the event loop; calls find out.
+        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(
+            MODEL_DEPLOYMENT, name, _check_exists=False
+        )
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         budget = self._timeout_s
@@ -74,7 +77,9 @@ class RemoteProcesses:
 
     def __init__(self, application: str, deployment: str) -> None:
         self.application = application
-        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(deployment, application)
+        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(
+            deployment, application, _check_exists=False
+        )
 
     async def statuses(self) -> list[dict[str, JsonValue]]:
         """One for each live replica; none while there is no replica."""

@@ -181,7 +181,7 @@ class ModelController:
     async def _deploy(self, name: str, override: Override) -> None:
         try:
             config = with_override(self._repository.config(name), override)
-            config.served_versions()
+            self._repository.check(config)
         except ConfigurationError as error:
             reason = without_paths(str(error))
             raise ModelNotReady(f"model {name!r} could not be loaded: {reason}") from error

@@ -54,7 +54,11 @@ def with_hidden_external_data(path: Path, location: str) -> Path:
 
 
 def numbered(
-    path: Path, number: int, inputs: Sequence[str] = ("x",), shape: Shape = ("batch", 3)
+    path: Path,
+    number: int,
+    inputs: Sequence[str] = ("x",),
+    shape: Shape = ("batch", 3),
+    opset: int = 17,
 ) -> Path:
     """A model that answers `y` = `number` times the first of its inputs, and `version` = `number`.
 
@@ -74,7 +78,7 @@ def numbered(
     outputs = [values["y"], values["version"]]
     sources = [values[name] for name in inputs]
     graph = helper.make_graph(nodes, "numbered", sources, outputs, [factor, zero])
-    return _save(graph, path, {})
+    return _save(graph, path, {}, opset)
 
 
 def dense(path: Path, weights: Array) -> Path:
@@ -136,8 +140,8 @@ def never_runs(path: Path) -> Path:
     return _save(helper.make_graph([reshape], "never", [x], [y], [seven]), path, {})
 
 
-def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str]) -> Path:
-    opsets = [helper.make_opsetid("", 17)]
+def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str], opset: int = 17) -> Path:
+    opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
     helper.set_model_props(model, dict(metadata))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -134,6 +134,17 @@ async def test_fault_074_a_model_that_does_not_load_is_given_no_process(bench: B
     assert not bench.file.exists()
 
 
+@pytest.mark.parametrize("text", ["versions: {1: model.pkl}", "runtime: python"])
+async def test_fault_082_what_has_no_runtime_is_not_even_given_a_process(
+    bench: Bench, text: str
+) -> None:
+    (bench.root / "broken" / "model.pkl").touch()
+    (bench.root / "broken" / "model.yaml").write_text(text)
+    with pytest.raises(ModelNotReady, match="runtime"):
+        await bench.control.load("broken")
+    assert bench.applications.told == []
+
+
 async def test_a_model_that_is_not_there(bench: Bench) -> None:
     for call in (bench.control.load("absent"), bench.control.unload("absent")):
         with pytest.raises(ModelNotFound, match="there is no model 'absent'"):
