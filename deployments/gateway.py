@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 
 from ray import serve
 from ray.serve import Application
@@ -13,7 +15,7 @@ from app.api.gateway import build_gateway_app
 from app.api.grpc_config import GrpcConfig
 from app.api.grpc_server import GrpcServer
 from app.config import GatewayConfig
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, ModelNotReady
 from app.types import JsonValue
 from deployments.announce import announce
 from deployments.args import GatewayArgs, resolved
@@ -21,13 +23,15 @@ from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.control import ServeApplications
 from deployments.front import answer_in_front
-from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
+from deployments.handles import GATEWAY_DEPLOYMENT, MODEL_DEPLOYMENT, RemoteProcesses
 from deployments.options import deploy
 from deployments.process import Process, check_files
 from models.control import ModelController
 from models.loaded_file import LoadedFile
 
 logger = logging.getLogger(__name__)
+
+FOLLOW_SECONDS = 0.5
 
 
 class GatewayReplica:
@@ -38,6 +42,7 @@ class GatewayReplica:
         self._process = Process(args)
         self._dataplane = DataPlane(self._process.models)
         self._others = [
+            RemoteProcesses(serve.get_replica_context().app_name, GATEWAY_DEPLOYMENT),
             *(RemoteProcesses(name, MODEL_DEPLOYMENT) for name in args.remote),
             *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),
         ]
@@ -46,7 +51,7 @@ class GatewayReplica:
             self._process.repository,
             self._process.services,
             args.remote,
-            ServeApplications(args, self._process.remote, gateway.timeout_s),
+            ServeApplications(args, self._process.remote, gateway.timeout_s, gateway.limits),
             self._dataplane,
             LoadedFile(resolved(args.loaded_models_file)),
         )
@@ -56,18 +61,26 @@ class GatewayReplica:
         )
         self._doors = direct_doors(self._app, args.direct, gateway.limits)
         await self._process.open()
+        with suppress(ModelNotReady):
+            await self._control.follow()
         for door in self._doors:
             await door.start()
         answer_in_front(self._app, gateway.limits)
         self._grpc = await started_grpc(args.grpc, self._dataplane, gateway)
-        self._restoring = asyncio.ensure_future(self._control.restore())
-        self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))
+        self._following = asyncio.ensure_future(self._follow())
+        self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others) - 1))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app
 
     async def status(self) -> dict[str, JsonValue]:
         return self._process.status()
+
+    async def reload(self, model: str, override: Mapping[str, JsonValue] | None) -> None:
+        await self._control.hear_load(model, override)
+
+    async def unload(self, model: str) -> None:
+        await self._control.hear_unload(model)
 
     async def check_health(self) -> None:
         self._process.check_health()
@@ -76,11 +89,20 @@ class GatewayReplica:
         deployed = [RemoteProcesses(name, MODEL_DEPLOYMENT) for name in self._control.deployed]
         others = (*self._others, *deployed)
         answers = await asyncio.gather(*(other.statuses() for other in others))
-        return [self._process.status(), *(status for answer in answers for status in answer)]
+        own = self._process.status()
+        told = [status for answer in answers for status in answer]
+        return [own, *(status for status in told if status["replica"] != own["replica"])]
+
+    async def _follow(self) -> None:
+        await self._control.restore()
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            with suppress(ModelNotReady):  # Serve's controller is being replaced
+                await self._control.follow()
 
     async def __del__(self) -> None:
         self._announcement.cancel()
-        self._restoring.cancel()
+        self._following.cancel()
         for door in self._doors:
             await door.stop()
         if self._grpc is not None:
@@ -105,4 +127,4 @@ async def started_grpc(
 
 def build(args: GatewayArgs) -> Application:
     check_files(args)
-    return deploy(serve.ingress()(GatewayReplica), "Gateway", args)
+    return deploy(serve.ingress()(GatewayReplica), GATEWAY_DEPLOYMENT, args)

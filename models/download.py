@@ -3,16 +3,14 @@
 What is in the cache is used without asking the server, so a box starts without a network.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
 from models.checksum import sha256_of
+from models.locks import alone
 
 CACHE_VARIABLE = "MANTA_ARTEFACT_CACHE"
 DEFAULT_CACHE = Path("~/.cache/manta/artefacts")
@@ -41,31 +39,27 @@ def download(address: str, digest: str, max_bytes: int) -> Path:
 
     A transfer that was broken off goes on where it ended, if the server can. Raises NotDownloaded
     if the server cannot be reached, sends more than `max_bytes` or another file than `digest`, its
-    SHA-256 in hexadecimal.
+    SHA-256 in hexadecimal, or if it cannot be written. Only a broken transfer leaves a part of the
+    file, for the next attempt.
     """
     kept = cached(address, digest)
     if kept.is_file():
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
     partial = kept.with_name(f".{kept.name}.part")
-    with _alone(kept):
+    with alone(kept):
         if kept.is_file():
             return kept
         with httpx.Client(timeout=_TIMEOUT, follow_redirects=True) as client:
-            _fetch(client, address, partial, max_bytes)
+            try:
+                _fetch(client, address, partial, max_bytes)
+            except OSError as error:
+                partial.unlink(missing_ok=True)  # a disk that is full needs the room
+                raise NotDownloaded(f"it cannot be kept: {error.strerror}") from error
         if sha256_of(partial) != digest.lower():
             partial.unlink()
             raise NotDownloaded("the server sent a file with another SHA-256")
         partial.replace(kept)
     return kept
-
-
-@contextmanager
-def _alone(kept: Path) -> Iterator[None]:
-    """Several processes may want the same artefact: one fetches it, the others wait."""
-    with kept.with_name(f".{kept.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(client: httpx.Client, address: str, partial: Path, max_bytes: int) -> None:

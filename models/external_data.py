@@ -54,6 +54,9 @@ def check_external_data(path: Path) -> None:
             raise ConfigurationError(reason, str(path))
         if not file.is_file():
             raise ConfigurationError(f"external data {location!r} is missing", str(path))
+        if file.stat().st_nlink > 1:
+            reason = f"external data {location!r} is a hard link: it may be a file of elsewhere"
+            raise ConfigurationError(reason, str(path))
 
 
 def external_data(path: Path) -> Iterator[str]:

@@ -1,12 +1,13 @@
-"""What was loaded on request, remembered for the next start."""
+"""What was loaded on request: the one record that the gateways share, and the next start reads."""
 
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.types import JsonValue
+from models.locks import alone
 
 logger = logging.getLogger(__name__)
 
@@ -16,33 +17,54 @@ Override = Mapping[str, JsonValue]
 class LoadedFile:
     """A JSON file `{"models": {NAME: CONFIG}}`, replaced as a whole or not at all.
 
-    Kept where the gateway runs. A file that cannot be read is as none: it is rewritten at the next
-    change.
+    Kept where the gateways run, several of which may use it at once. A file that cannot be read is
+    as none: it is rewritten at the next change.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def read(self) -> dict[str, Override]:
         """The models to load, with what was changed of their configuration."""
-        if not self._path.exists():
+        if not self.path.exists():
             return {}
         try:
-            models = json.loads(self._path.read_text(encoding="utf-8"))["models"]
+            models = json.loads(self.path.read_text(encoding="utf-8"))["models"]
             return {str(name): dict(override) for name, override in models.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            logger.error("what was loaded before is not known: %s: %s", self._path, error)
+            logger.error("what was loaded before is not known: %s: %s", self.path, error)
             return {}
 
-    def write(self, models: Mapping[str, Override]) -> None:
+    def stamp(self) -> object:
+        """Equal for as long as the file is the same; None while there is none."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def put(self, name: str, override: Override) -> None:
         """Raises OSError. A crash at any moment leaves the old file or the new one."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._change(lambda models: models.update({name: override}))
+
+    def forget(self, name: str) -> None:
+        """Raises OSError, as `put` does. Nothing is written where the name is not there."""
+        if name in self.read():
+            self._change(lambda models: models.pop(name, None))
+
+    def _change(self, change: Callable[[dict[str, Override]], object]) -> None:
+        with alone(self.path):
+            models = self.read()
+            change(models)
+            self._replace(models)
+
+    def _replace(self, models: Mapping[str, Override]) -> None:
+        partial = self.path.with_name(f".{self.path.name}.partial")
         try:
             with partial.open("w", encoding="utf-8") as file:
-                json.dump({"models": dict(models)}, file, indent=2)
+                json.dump({"models": models}, file, indent=2)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(self._path)
+            partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.interfaces import Model
-from app.types import JsonValue
+from app.types import JsonValue, ModelMetadata
 from models.config import ModelConfig
 from models.override import with_override
 from models.repository import ModelRepository
+from models.signature import check_takes_over
 from models.version import ModelVersion
 from models.warm_up import warm_up
 
@@ -28,12 +29,14 @@ def load_versions(
 ) -> tuple[dict[str, Loaded], dict[str, Exception]]:
     """Every version of the policy: those that are loaded and warmed up, and why others are not.
 
-    One of `served` that works and whose file and configuration are as they were is kept. Blocks
-    for as long as loading takes. Raises as `ModelRepository.config` and `with_override` do.
+    One of `served` that works and whose file and configuration are as they were is kept; any other
+    must take the requests that the newest of `served` takes. Blocks for as long as loading takes.
+    Raises as `ModelRepository.config` and `with_override` do.
     """
     config = repository.config(name)
     if override:
         config = with_override(config, override)
+    callers_know = max(served.items(), key=_number)[1].version.metadata if served else None
     loaded: dict[str, Loaded] = {}
     failures: dict[str, Exception] = {}
     for version in config.served_versions():
@@ -44,7 +47,7 @@ def load_versions(
                 continue
             model = repository.open(name, version, config)
             origin = _origin(config, version)
-            loaded[version] = Loaded(_load(model, config, version), origin)
+            loaded[version] = Loaded(_load(model, config, version, callers_know), origin)
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything
             failures[version] = error
     return loaded, failures
@@ -54,9 +57,17 @@ def _is_still_good(current: Loaded, config: ModelConfig, version: str) -> bool:
     return not current.version.fault and current.origin == _origin(config, version)
 
 
-def _load(model: Model, config: ModelConfig, version: str) -> ModelVersion:
+def _number(served: tuple[str, Loaded]) -> int:
+    return int(served[0])
+
+
+def _load(
+    model: Model, config: ModelConfig, version: str, callers_know: ModelMetadata | None
+) -> ModelVersion:
     model.load()
     try:
+        if callers_know is not None:
+            check_takes_over(callers_know, model.metadata)
         probe = warm_up(model, config)
     except Exception:
         model.unload()

@@ -69,6 +69,15 @@ class ModelRepository:
         check_artefact(config, version, self._max_model_size_mb)
         return RUNTIMES.get(_runtime(config, version)).factory(config, version)
 
+    def check(self, config: ModelConfig) -> None:
+        """What can be known at once, before anything is downloaded, read or loaded.
+
+        Raises ConfigurationError for a version of the policy that has no file or no runtime.
+        """
+        for version in config.served_versions():
+            config.artefact(version)
+            _runtime(config, version)
+
     def validate(self, *names: str) -> Iterator[ConfigurationError]:
         """Everything that is wrong, as far as it can be known without loading a model.
 

@@ -1,12 +1,12 @@
 """Opening ONNX Runtime sessions, with rewritten graphs from the cache where there is one."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import ConfigurationError
 from models.checksum import sha256_of
 from models.external_data import external_data
+from models.locks import alone
 from models.options import RuntimeOptions, cached_graph, session_options
 
 if TYPE_CHECKING:
@@ -24,19 +24,29 @@ def open_session(path: Path, options: RuntimeOptions, provider: str) -> "Inferen
     from onnxruntime import __version__ as version  # noqa: PLC0415 - slow to import
 
     kept = cached_graph(directory, sha256_of(path), version, options.optimization, provider)
-    if kept.exists():
+    if session := _open_kept(kept, options, provider):
+        return session
+    partial = kept.with_name(f".{kept.name}.part")
+    with alone(kept):
+        if session := _open_kept(kept, options, provider):
+            return session
         try:
-            return _open(kept, options.model_copy(update={"optimization": "disable"}), provider)
-        except ConfigurationError:
-            kept.unlink(missing_ok=True)
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f".{kept.name}.{os.getpid()}")
-    try:
-        session = _open(path, options, provider, save_to=partial)
-        partial.replace(kept)
-    finally:
-        partial.unlink(missing_ok=True)
+            session = _open(path, options, provider, save_to=partial)
+            partial.replace(kept)
+        finally:
+            partial.unlink(missing_ok=True)
     return session
+
+
+def _open_kept(kept: Path, options: RuntimeOptions, provider: str) -> "InferenceSession | None":
+    """From the cache; what is there but cannot be opened is removed."""
+    if not kept.exists():
+        return None
+    try:
+        return _open(kept, options.model_copy(update={"optimization": "disable"}), provider)
+    except ConfigurationError:
+        kept.unlink(missing_ok=True)
+        return None
 
 
 def _open(

@@ -93,10 +93,9 @@ def _inference_routes(dataplane: DataPlane, timeout_s: float, limits: Limits) ->
 
 def _model_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:
     async def listed(_: Request) -> Response:
-        names = dataplane.names()
-        ready = await asyncio.gather(*(dataplane.model_ready(name) for name in names))
+        ready = await dataplane.each_ready()
         models: list[JsonValue] = [
-            {"name": name, "ready": is_ready} for name, is_ready in zip(names, ready, strict=True)
+            {"name": name, "ready": is_ready} for name, is_ready in ready.items()
         ]
         return json_response({"models": models})
 

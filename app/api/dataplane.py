@@ -69,7 +69,15 @@ class DataPlane:
 
     async def ready(self) -> bool:
         """Whether every model is. One that failed to load keeps the server from being ready."""
-        return all(await asyncio.gather(*(handle.ready() for handle in self._models.values())))
+        return all((await self.each_ready()).values())
+
+    async def each_ready(self) -> dict[str, bool]:
+        """Every model by its name; one that cannot be asked is not ready."""
+        names = self.names()
+        answers = await asyncio.gather(
+            *(self._models[name].ready() for name in names), return_exceptions=True
+        )
+        return {name: answer is True for name, answer in zip(names, answers, strict=True)}
 
     async def model_ready(self, name: str, version: str | None = None) -> bool:
         """Raises ModelNotFound for a version that a ready model does not serve."""

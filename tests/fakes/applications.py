@@ -16,6 +16,7 @@ class FakeApplications:
 
     def __init__(self, repository: ModelRepository, *declared: str) -> None:
         self.services = {name: LocalModelService(repository, name) for name in declared}
+        self.declared = declared
         self.told: list[tuple[str, str]] = []
         self.away: set[str] = set()
         self._repository = repository
@@ -30,6 +31,9 @@ class FakeApplications:
     async def delete(self, name: str) -> None:
         self.told.append(("delete", name))
         await self.services.pop(name).close()
+
+    async def running(self) -> frozenset[str]:
+        return frozenset(self.services.keys() - set(self.declared))
 
     def handle(self, name: str) -> ModelHandle:
         return self.services[name]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ START_SECONDS = 120.0
 class Product:
     """One `serve run`, with the project's own configuration changed where a test needs it.
 
-    `pipelines` and `serve` are edits to the two files; the ports are free ones.
+    `pipelines` and `serve` are edits to the two files; the ports are free ones. `environ` is added
+    to the environment of `serve run`. `client` keeps connections from start to stop.
     """
 
     def __init__(
@@ -31,7 +32,8 @@ class Product:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "serve.log"
-        self._folder = folder
+        self.environ: dict[str, str] = {}
+        self.client = httpx.Client()
         self._process: subprocess.Popen[bytes] | None = None
         pipelines_file = folder / "pipelines.yaml"
         pipelines_file.write_text(yaml.safe_dump(dict(pipelines)))
@@ -54,8 +56,9 @@ class Product:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Returns once every model is ready."""
+    def start(self, until: Callable[[], bool] | None = None) -> None:
+        """Returns once every model is ready, or when `until` says so."""
+        self.client = httpx.Client(base_url=self.url, timeout=90)
         serve = Path(sys.executable).with_name("serve")
         environ = {
             **os.environ,
@@ -63,6 +66,7 @@ class Product:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
             "PYTHONPATH": str(ROOT),
+            **self.environ,
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -73,7 +77,7 @@ class Product:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.wait_until(self.is_ready, START_SECONDS)
+        self.wait_until(until or self.is_ready, START_SECONDS)
 
     def is_ready(self) -> bool:
         try:
@@ -96,6 +100,7 @@ class Product:
         """Send the signal, wait for the end, and return those of its processes that still live."""
         if self._process is None:
             return []
+        self.client.close()
         family = psutil.Process(self.pid).children(recursive=True)
         self._process.send_signal(sign)
         self._process.wait(60)
@@ -103,10 +108,13 @@ class Product:
         self._process = None
         return alive
 
-    def process_status(self, application: str) -> dict[str, Any]:
-        processes = httpx.get(f"{self.url}/v1/status", timeout=10).json()["processes"]
-        found: dict[str, Any] = next(p for p in processes if p["application"] == application)
+    def processes(self) -> list[dict[str, Any]]:
+        """What every process tells of itself, the one that was asked first."""
+        found: list[dict[str, Any]] = self.client.get("/v1/status").json()["processes"]
         return found
+
+    def process_status(self, application: str) -> dict[str, Any]:
+        return next(each for each in self.processes() if each["application"] == application)
 
 
 def project_files() -> tuple[dict[str, Any], dict[str, Any]]:

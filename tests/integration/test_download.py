@@ -1,9 +1,7 @@
 """Artefacts from a web server, which is a real one on this machine."""
 
-import threading
 from collections.abc import Iterator
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,62 +11,18 @@ from app.errors import ConfigurationError
 from models.config import load_model_config
 from models.download import CACHE_VARIABLE, cached
 from models.repository import ModelRepository
+from tests.integration.site import Site
 from tests.unit.models.onnx_files import identity
 
 pytestmark = pytest.mark.integration
 
 
-class Site(ThreadingHTTPServer):
-    """One file at every path, with ranges or without; it may break off once after some bytes."""
-
-    content = b""
-    ranges = True
-    break_after: int | None = None
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Page)
-        self.asked: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/net.onnx"
-
-
-class Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        site = self.server
-        assert isinstance(site, Site)
-        wanted = self.headers["range"]
-        site.asked.append(wanted)
-        start = int(wanted[6:-1]) if wanted and site.ranges else 0
-        if start >= len(site.content) and start:
-            self.send_response(416)
-            self.send_header("content-length", "0")
-            self.end_headers()
-            return
-        body = site.content[start:]
-        self.send_response(site.status if site.status != 200 else 206 if start else 200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        stop, site.break_after = site.break_after, None
-        self.wfile.write(body[:stop])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    site = Site()
-    site.content = identity(tmp_path / "made.onnx").read_bytes()
-    thread = threading.Thread(target=site.serve_forever)
-    thread.start()
-    yield site
-    site.shutdown()
-    thread.join()
-    site.server_close()
+    with Site.running() as site:
+        site.content = identity(tmp_path / "made.onnx").read_bytes()
+        yield site
 
 
 def repository(
@@ -111,6 +65,18 @@ def test_fault_083_another_file_than_was_meant_is_not_kept(tmp_path: Path, site:
     with pytest.raises(ConfigurationError, match=r":1: versions\.1: .*another SHA-256"):
         models.open("m", "1")
     assert kept(tmp_path) == []
+
+
+def test_fault_079_a_full_disk_leaves_nothing_behind(tmp_path: Path, site: Site) -> None:
+    models = repository(tmp_path, site)
+    path = cached(site.url, sha256(site.content).hexdigest())
+    path.parent.mkdir(parents=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.symlink_to("/dev/full")
+    with pytest.raises(ConfigurationError, match="cannot be kept: No space left on device"):
+        models.open("m", "1")
+    assert kept(tmp_path) == []
+    models.open("m", "1").load()
 
 
 def test_a_file_that_is_too_large_is_not_kept(tmp_path: Path, site: Site) -> None:

@@ -33,11 +33,13 @@ async def statuses() -> Sequence[Mapping[str, JsonValue]]:
     return []
 
 
-async def gateway(limits: Limits, control: FakeControl | None, state: str = "ready") -> ASGIApp:
+async def gateway(
+    limits: Limits, control: FakeControl | None, state: str = "ready", **others: FakeHandle
+) -> ASGIApp:
     handle = FakeHandle(state=state)
     host = PipelineBench(models={"fake": handle}, clock=ManualClock()).host(PIPELINES)
     await host.open()
-    dataplane = DataPlane({"fake": handle}, control)
+    dataplane = DataPlane({"fake": handle, **others}, control)
     return build_gateway_app(dataplane, host, statuses, 5.0, limits)
 
 
@@ -185,6 +187,20 @@ async def test_models_load_stats_and_health(
         assert (await client.get(path)).json()["model_stats"][0]["name"] == "fake"
     for path in ("/health", "/health/live", "/health/ready", "/healthz", "/api/v1/health"):
         assert (await client.get(path)).status_code == 200
+
+
+class Unreachable(FakeHandle):
+    """Its process cannot even be asked."""
+
+    async def ready(self) -> bool:
+        raise RuntimeError("the connection is broken")
+
+
+async def test_a_model_that_cannot_be_asked_does_not_hide_the_others() -> None:
+    client = client_of(await gateway(Limits(), None, gone=Unreachable()))
+    listed = (await client.get("/api/v1/models")).json()["models"]
+    assert listed == [{"name": "fake", "ready": True}, {"name": "gone", "ready": False}]
+    assert (await client.get("/health/ready")).status_code == 503
 
 
 async def test_health_tells_live_from_ready() -> None:

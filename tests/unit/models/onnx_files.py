@@ -53,13 +53,19 @@ def with_hidden_external_data(path: Path, location: str) -> Path:
     return _save(helper.make_graph([node], "choice", [x], [y]), path, {})
 
 
-def numbered(path: Path, number: int, inputs: Sequence[str] = ("x",)) -> Path:
+def numbered(
+    path: Path,
+    number: int,
+    inputs: Sequence[str] = ("x",),
+    shape: Shape = ("batch", 3),
+    opset: int = 17,
+) -> Path:
     """A model that answers `y` = `number` times the first of its inputs, and `version` = `number`.
 
-    All are (batch, 3) FP32, `version` is (batch, 3) as well.
+    All are FP32 in `shape`, `version` as well.
     """
     values = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", 3))
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name in (*inputs, "y", "version")
     }
     factor = numpy_helper.from_array(np.array([number], np.float32), "factor")
@@ -72,7 +78,7 @@ def numbered(path: Path, number: int, inputs: Sequence[str] = ("x",)) -> Path:
     outputs = [values["y"], values["version"]]
     sources = [values[name] for name in inputs]
     graph = helper.make_graph(nodes, "numbered", sources, outputs, [factor, zero])
-    return _save(graph, path, {})
+    return _save(graph, path, {}, opset)
 
 
 def dense(path: Path, weights: Array) -> Path:
@@ -143,8 +149,8 @@ def never_runs(path: Path) -> Path:
     return _save(helper.make_graph([reshape], "never", [x], [y], [seven]), path, {})
 
 
-def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str]) -> Path:
-    opsets = [helper.make_opsetid("", 17)]
+def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str], opset: int = 17) -> Path:
+    opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
     helper.set_model_props(model, dict(metadata))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,13 @@ def test_data_elsewhere_is_refused(directory: Path, location: str) -> None:
     assert repr(location) in str(caught.value)
 
 
+def test_fault_081_a_hard_link_is_refused(directory: Path) -> None:
+    path = with_external_data(directory / "model.onnx", "hard.bin")
+    (directory / "hard.bin").hardlink_to(directory / "data" / "weights.bin")
+    with pytest.raises(ConfigurationError, match=r"'hard\.bin' is a hard link"):
+        check_external_data(path)
+
+
 def test_data_of_an_inner_graph_is_found(directory: Path) -> None:
     path = with_hidden_external_data(directory / "model.onnx", "../secret.bin")
     assert list(external_data(path)) == ["../secret.bin", "../secret.bin"]

@@ -279,3 +279,51 @@ async def test_fault_077_many_loads_and_unloads_at_once(
     await asyncio.gather(*clients)
     await service.load()
     assert answered_by(await ask(service)) == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape", "named"),
+    [
+        (("z",), ("batch", 3), "input 'x' is not what it is in the version that is served"),
+        (("x", "z"), ("batch", 3), "input 'z' is not one of the version that is served"),
+        (("x",), ("batch", 4), "input 'x' is not what it is"),
+        (("x",), (1, 3), "input 'x' is not what it is"),
+    ],
+)
+async def test_fault_074_a_version_that_takes_other_requests_does_not_take_over(
+    model: Path,
+    service: LocalModelService,
+    inputs: tuple[str, ...],
+    shape: tuple[int | str, ...],
+    named: str,
+) -> None:
+    numbered(model / "2" / "model.onnx", 2, inputs, shape)
+    with pytest.raises(ModelNotReady, match=named):
+        await service.reload()
+    assert answered_by(await ask(service)) == 1
+    await service.close()
+    await service.reload()
+    assert (await service.metadata()).versions == ("2",), "after an unload it may"
+
+
+async def test_a_version_that_takes_more_takes_over(
+    model: Path, service: LocalModelService
+) -> None:
+    numbered(model / "2" / "model.onnx", 2, ("x",), ("batch", "columns"))
+    await service.reload()
+    assert answered_by(await ask(service)) == 2
+
+
+async def test_fault_075_no_part_of_a_file_is_ever_served(
+    model: Path, service: LocalModelService
+) -> None:
+    """Whatever a copy has written when the load comes, before its last byte it is refused."""
+    whole = numbered(model / "2" / "model.onnx", 2).read_bytes()
+    for size in range(0, len(whole), 7):
+        (model / "2" / "model.onnx").write_bytes(whole[:size])
+        with pytest.raises(ModelNotReady):
+            await service.reload()
+        assert answered_by(await ask(service)) == 1
+    (model / "2" / "model.onnx").write_bytes(whole)
+    await service.reload()
+    assert answered_by(await ask(service)) == 2
