@@ -10,7 +10,8 @@ MantaError
 │   ├── TooLarge              the request is over a limit
 │   ├── UnsupportedMedia      the body's content type or encoding is not handled
 │   ├── ModelNotFound
-│   └── PipelineNotFound
+│   ├── PipelineNotFound
+│   └── RegionNotFound
 ├── ServingError            our fault, or our load
 │   ├── ModelNotReady         still loading, or failed to load
 │   ├── QueueFull             shed: try again later
@@ -80,6 +81,10 @@ class ModelNotFound(RequestError):
 
 class PipelineNotFound(RequestError):
     """No such pipeline here."""
+
+
+class RegionNotFound(RequestError):
+    """No such shared memory region is registered."""
 
 
 class ServingError(MantaError):

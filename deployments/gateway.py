@@ -16,7 +16,7 @@ from app.config import GatewayConfig
 from app.errors import ConfigurationError
 from app.types import JsonValue
 from deployments.announce import announce
-from deployments.args import GatewayArgs, resolved
+from deployments.args import GatewayArgs, resolved, shared_memory
 from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.control import ServeApplications
@@ -35,7 +35,7 @@ class GatewayReplica:
     async def __init__(self, args: GatewayArgs) -> None:  # type: ignore[misc]  # Serve awaits it
         asyncio.get_running_loop().run_in_executor(None, remove_session_after_end)
         self._process = Process(args)
-        self._dataplane = DataPlane(self._process.models)
+        self._dataplane = DataPlane(self._process.models, memory=shared_memory(args))
         self._others = [
             *(RemoteProcesses(name, MODEL_DEPLOYMENT) for name in args.remote),
             *(RemoteProcesses(name, STREAMS_DEPLOYMENT) for name in args.streams),

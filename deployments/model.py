@@ -21,7 +21,7 @@ from app.types import (
     ModelState,
     ModelStatistics,
 )
-from deployments.args import ModelArgs
+from deployments.args import ModelArgs, shared_memory
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
 from deployments.repositories import open_repository
@@ -37,7 +37,8 @@ class ModelReplica:
         configure_logging()
         repository = open_repository(args)
         self._service = LocalModelService(repository, args.model)
-        self._dataplane = DataPlane({args.model: self._service})
+        memory = shared_memory(args)
+        self._dataplane = DataPlane({args.model: self._service}, memory=memory)
         self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
         self._doors = direct_doors(self._app, args.direct)
         await self._service.load(cast(Mapping[str, JsonValue], args.override) or None)

@@ -9,11 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from app.api.codec import JSON, Call, decode_fields, encode_response
+from app.api.codec import AnswerForm, Call, decode_fields
 from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_statistics
 from app.api.fields import Fields, mapping, text
 from app.api.http import json_response, log_failure
+from app.api.infer import answer_call
 from app.api.nested import decode_nested, encode_nested, is_protocol
 from app.api.repository import config_of, control_of, fields_of
 from app.api.status import status_of, text_of
@@ -52,14 +53,19 @@ def _inference_routes(dataplane: DataPlane, timeout_s: float, limits: Limits) ->
             version = str(version)  # as a number, too
         deadline = time.monotonic() + timeout_s
         if is_protocol(data.get("inputs")):
-            call = decode_fields(name, version, data, deadline, limits=limits)
+            call = decode_fields(
+                name, version, data, deadline, limits=limits, memory=dataplane.memory
+            )
         else:
             metadata = await dataplane.model_metadata(name, version)
             inputs = decode_nested(data.get("inputs"), metadata, "inputs", limits)
             rest = {key: value for key, value in data.items() if key != "inputs"}
-            request = decode_fields(name, version, rest, deadline, limits=limits).request
-            call = Call(replace(request, inputs=inputs), JSON)
-        return encode_response(await dataplane.infer(call.request)).body
+            request, form = decode_fields(
+                name, version, rest, deadline, limits=limits, memory=dataplane.memory
+            )
+            call = Call(replace(request, inputs=inputs), form)
+        in_json = AnswerForm(classes=call.form.classes, places=call.form.places)
+        return (await answer_call(dataplane, Call(call.request, in_json))).body
 
     async def infer(request: Request) -> Response:
         answer = await one(await fields_of(request, limits))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from app import __version__
 from app.api.log_settings import LogSettings
+from app.api.shared_memory import SharedMemory
 from app.errors import InvalidInput, ModelNotFound
 from app.interfaces import ModelControl, ModelHandle
 from app.types import (
@@ -34,14 +35,19 @@ _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 class DataPlane:
     """The models that one process can answer for, wherever each of them runs.
 
-    Without `control` no model can be loaded or unloaded by callers; it may be given later.
+    Without `control` no model can be loaded or unloaded by callers; it may be given later. Without
+    `memory` no tensor can be in shared memory.
     """
 
     def __init__(
-        self, models: Mapping[str, ModelHandle], control: ModelControl | None = None
+        self,
+        models: Mapping[str, ModelHandle],
+        control: ModelControl | None = None,
+        memory: SharedMemory | None = None,
     ) -> None:
         self._models = dict(models)
         self.control = control
+        self.memory = memory
         self.logs = LogSettings()
 
     def add(self, name: str, handle: ModelHandle) -> None:
@@ -64,7 +70,11 @@ class DataPlane:
 
     def server_metadata(self) -> dict[str, JsonValue]:
         """`extensions` lists what works here, and nothing else."""
-        extensions = [*EXTENSIONS, *(["model_repository"] if self.control is not None else [])]
+        extensions = [
+            *EXTENSIONS,
+            *(["model_repository"] if self.control is not None else []),
+            *(["system_shared_memory"] if self.memory is not None else []),
+        ]
         return {"name": NAME, "version": __version__, "extensions": list(extensions)}
 
     async def ready(self) -> bool:

@@ -18,6 +18,7 @@ from app.api.pipelines import pipeline_routes
 from app.api.repository import repository_routes
 from app.api.rest import model_routes
 from app.api.settings import settings_routes
+from app.api.shared_memory_routes import shared_memory_routes
 from app.api.stream import stream_routes
 from app.errors import MantaError
 from app.limits import DEFAULT, Limits
@@ -49,6 +50,7 @@ def build_gateway_app(
         pipeline_routes(pipelines, timeout_s, limits),
         repository_routes(dataplane, limits),
         settings_routes(dataplane.logs, limits),
+        shared_memory_routes(dataplane, limits),
         alias_routes(dataplane, timeout_s, limits),
         stream_routes(pipelines, timeout_s, limits),
     ):

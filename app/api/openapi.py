@@ -22,6 +22,23 @@ _PICTURE_OR_JSON = {
 
 _OBJECT = {"required": False, "content": {"application/json": {"schema": {"type": "object"}}}}
 
+_REGION = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["key", "byte_size"],
+                "properties": {
+                    "key": {"type": "string"},
+                    "offset": {"type": "integer", "minimum": 0},
+                    "byte_size": {"type": "integer", "minimum": 1},
+                },
+            }
+        }
+    },
+}
+
 _TENSOR = {
     "type": "object",
     "required": ["name", "shape", "datatype", "data"],
@@ -111,14 +128,40 @@ def _management_paths() -> dict[str, Any]:
         }
         for path, what in (("logging", "Log"), ("trace/setting", "Trace"))
     }
-    return settings | {
-        "/v2/repository/index": {"post": index},
-        "/v2/repository/models/{name}/load": {
-            "post": _operation("models", "Load or reload a model", name, body=_OBJECT)
-        },
-        "/v2/repository/models/{name}/unload": {
-            "post": _operation("models", "Unload a model", name, body=_OBJECT)
-        },
+    return (
+        settings
+        | _memory_paths()
+        | {
+            "/v2/repository/index": {"post": index},
+            "/v2/repository/models/{name}/load": {
+                "post": _operation("models", "Load or reload a model", name, body=_OBJECT)
+            },
+            "/v2/repository/models/{name}/unload": {
+                "post": _operation("models", "Unload a model", name, body=_OBJECT)
+            },
+        }
+    )
+
+
+def _memory_paths() -> dict[str, Any]:
+    calls = {
+        "status": ("get", "Registered regions", None),
+        "unregister": ("post", "Forget registered regions", _OBJECT),
+        "register": ("post", "Register a region", _REGION),
+    }
+    return {
+        f"/v2/{kind}sharedmemory{path}{call}": {
+            method: _operation(
+                f"{kind} shared memory",
+                what,
+                *([_parameter("name", "path")] if "{name}" in path else []),
+                body=body,
+            )
+        }
+        for kind in ("system", "cuda")
+        for path in ("/", "/region/{name}/")
+        for call, (method, what, body) in calls.items()
+        if path != "/" or call != "register"
     }
 
 

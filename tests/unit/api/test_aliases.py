@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
 from app.api.gateway import build_gateway_app
+from app.api.shared_memory import SharedMemory, SharedMemoryConfig
 from app.limits import Limits
 from app.telemetry.logging import configure_logging
 from app.types import JsonValue
@@ -275,3 +277,42 @@ async def test_fault_125_sockets_are_capped_and_come_free_again() -> None:
                 assert await second.close_code() == 1013
             first.send("1")
             assert (await first.answer())["result"] == [1]
+
+
+MEMORY = "/v2/systemsharedmemory"
+
+
+async def test_shared_memory_is_off_unless_it_is_configured(client: httpx.AsyncClient) -> None:
+    assert "system_shared_memory" not in (await client.get("/v2")).json()["extensions"]
+    for path in (f"{MEMORY}/status", f"{MEMORY}/region/r/status"):
+        refuses(await client.get(path), 501, "shared_memory, in the args")
+    for path in (f"{MEMORY}/unregister", f"{MEMORY}/region/r/register"):
+        refuses(await client.post(path, json={}), 501, "shared_memory, in the args")
+    refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")
+    refuses(await client.post("/v2/cudasharedmemory/region/r/register"), 501, "CUDA")
+
+
+async def test_regions_are_registered_over_http(tmp_path: Path) -> None:
+    (tmp_path / "manta_a").write_bytes(bytes(12))
+    memory = SharedMemory(SharedMemoryConfig(), tmp_path / "registry", tmp_path)
+    host = PipelineBench().host("pipelines: []\n")
+    dataplane = DataPlane({"fake": FakeHandle()}, memory=memory)
+    client = client_of(build_gateway_app(dataplane, host, statuses, 5.0))
+    assert "system_shared_memory" in (await client.get("/v2")).json()["extensions"]
+    register = f"{MEMORY}/region/r/register"
+    for body, words in (
+        ({"key": "manta_a"}, "byte_size"),
+        ({"key": 1, "byte_size": 12}, "key"),
+        ({"key": "manta_a", "byte_size": -1}, "byte_size"),
+        ({"key": "manta_a", "byte_size": 12, "offset": 1.5}, "offset"),
+        ({"key": "other", "byte_size": 12}, "key"),
+    ):
+        refuses(await client.post(register, json=body), 400, words)
+    body = {"key": "/manta_a", "byte_size": 8, "offset": 4}
+    assert (await client.post(register, json=body)).status_code == 200
+    for path in (f"{MEMORY}/status", f"{MEMORY}/region/r/status"):
+        assert (await client.get(path)).json() == [body | {"name": "r"}]
+    assert (await client.post(f"{MEMORY}/region/r/unregister")).status_code == 200
+    refuses(await client.get(f"{MEMORY}/region/r/status"), 404, "'r'")
+    assert (await client.get(f"{MEMORY}/status")).json() == []
+    refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")
