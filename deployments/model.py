@@ -13,6 +13,7 @@ from app.api.dataplane import DataPlane
 from app.api.direct import direct_doors
 from app.api.rest import build_model_app
 from app.telemetry.logging import configure_logging
+from app.telemetry.tracing import TraceSettings
 from app.types import (
     InferenceRequest,
     InferenceResponse,
@@ -59,6 +60,11 @@ class ModelReplica:
 
     async def statistics(self, version: str | None) -> tuple[ModelStatistics, ...]:
         return await self._service.statistics(version)
+
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None
+    ) -> TraceSettings:
+        return await self._service.trace_settings(own, for_all)
 
     async def states(self) -> tuple[ModelState, ...]:
         return self._service.states()

@@ -13,6 +13,7 @@ from app.batching import BatchStats, DynamicBatcher
 from app.cost import CostCurves
 from app.errors import ModelNotReady
 from app.interfaces import Model
+from app.telemetry.tracing import Trace, mark_all
 from app.types import Arrays, Duration, InferenceRequest, InferenceResponse, ModelStatistics
 from models.checks import check_answer, check_inputs, check_outputs, key_of
 from models.health import Health
@@ -54,6 +55,7 @@ class ModelVersion:
             monotonic=time.monotonic,
         )
         self._processor_seconds = CostCurves()
+        self._traces: dict[int, Trace] = {}
         self._batcher: DynamicBatcher[Arrays, Arrays] = DynamicBatcher(
             self._run,
             max_rows=self.metadata.max_batch_size,
@@ -103,19 +105,28 @@ class ModelVersion:
         """Raises what `infer` would raise for any request with this deadline."""
         self._batcher.admit(deadline)
 
-    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+    async def infer(
+        self, request: InferenceRequest, trace: Trace | None = None
+    ) -> InferenceResponse:
         """Raises RequestError or ServingError, and whatever the model raised for this request."""
         if fault := self._health.fault:
             raise ModelNotReady(f"model {self.metadata.name!r} is out of order: {fault}")
         rows = check_inputs(self.metadata, request.inputs)
         if request.outputs:
             check_outputs(self.metadata, request)
-        outputs = await self._batcher.submit(
-            request.inputs,
-            key=self._key_of(request.inputs),
-            rows=rows,
-            deadline=request.deadline,
-        )
+        if trace is not None:
+            trace.mark("QUEUE_START")
+            self._traces[id(request.inputs)] = trace
+        try:
+            outputs = await self._batcher.submit(
+                request.inputs,
+                key=self._key_of(request.inputs),
+                rows=rows,
+                deadline=request.deadline,
+            )
+        finally:
+            if trace is not None:
+                self._traces.pop(id(request.inputs), None)
         if request.outputs:
             outputs = {name: outputs[name] for name in request.outputs}
         return InferenceResponse(self.metadata.name, self.version, outputs, request.id)
@@ -152,7 +163,14 @@ class ModelVersion:
     def _predict(
         self, batch: Sequence[Arrays], rows: Sequence[int], key: Hashable
     ) -> Sequence[Arrays]:
+        traces = self._traces and [
+            trace for each in batch if (trace := self._traces.get(id(each))) is not None
+        ]
+        if traces:
+            mark_all(traces, "COMPUTE_START")
         inputs = batch[0] if len(batch) == 1 else _stacked(batch)
+        if traces:
+            mark_all(traces, "COMPUTE_INPUT_END")
         self._health.run_starts()
         started = time.thread_time()
         try:
@@ -163,7 +181,12 @@ class ModelVersion:
             raise
         self._health.run_worked()
         self._processor_seconds.of(key).record(sum(rows), time.thread_time() - started)
-        return [outputs] if len(batch) == 1 else _split(outputs, rows)
+        if traces:
+            mark_all(traces, "COMPUTE_OUTPUT_START")
+        parts = [outputs] if len(batch) == 1 else _split(outputs, rows)
+        if traces:
+            mark_all(traces, "COMPUTE_END")
+        return parts
 
     def _rows(self, batch: Sequence[Arrays]) -> list[int]:
         if self.metadata.max_batch_size == 0:

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app import __version__
 from app.api.log_settings import LogSettings
 from app.api.shared_memory import SharedMemory
 from app.errors import InvalidInput, ModelNotFound
 from app.interfaces import ModelControl, ModelHandle
+from app.telemetry.tracing import DEFAULTS, TraceSettings, applied, checked_trace_settings
 from app.types import (
     InferenceRequest,
     InferenceResponse,
@@ -49,10 +50,16 @@ class DataPlane:
         self.control = control
         self.memory = memory
         self.logs = LogSettings()
+        self._traces: TraceSettings = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     def add(self, name: str, handle: ModelHandle) -> None:
         """From now on answer for this model, too, or by this handle."""
         self._models[name] = handle
+        if self._traces:
+            telling = asyncio.ensure_future(self._tell_traces([handle]))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
 
     def remove(self, name: str) -> None:
         """Know this model no more; requests that it has already are not touched."""
@@ -102,6 +109,24 @@ class DataPlane:
             *(self._models[name].statistics() for name in self.names()), return_exceptions=True
         )
         return [entry for answer in each if isinstance(answer, tuple) for entry in answer]
+
+    async def trace_settings(self, name: str | None, change: TraceSettings) -> TraceSettings:
+        """Change those of a model, or of every model without ones of its own; those in force.
+
+        Nothing is changed where InvalidInput is raised.
+        """
+        checked = checked_trace_settings(change)
+        if name is not None:
+            return await self.model(name).trace_settings(checked)
+        if checked:
+            self._traces = applied(self._traces, checked)
+            await self._tell_traces(self._models.values())
+        return {**DEFAULTS, **self._traces}
+
+    async def _tell_traces(self, handles: Iterable[ModelHandle]) -> None:
+        """A model that is away begins without them when it is back."""
+        told = (handle.trace_settings({}, self._traces) for handle in handles)
+        await asyncio.gather(*told, return_exceptions=True)
 
     def admit(self, name: str, version: str | None, deadline: float) -> None:
         """Raises at once what `infer` would raise for any such request: see ModelHandle."""

@@ -49,14 +49,14 @@ def build_gateway_app(
     for routes in (
         pipeline_routes(pipelines, timeout_s, limits),
         repository_routes(dataplane, limits),
-        settings_routes(dataplane.logs, limits),
+        settings_routes(dataplane, limits),
         shared_memory_routes(dataplane, limits),
         alias_routes(dataplane, timeout_s, limits),
         stream_routes(pipelines, timeout_s, limits),
     ):
         api.router.routes.extend(routes)
     _add_status_routes(api, statuses)
-    api.router.routes.extend(model_routes(dataplane))
+    api.router.routes.extend(model_routes(dataplane, limits))
     document(api)
     return InferEndpoint(api, dataplane, timeout_s, limits)
 

@@ -24,7 +24,6 @@ from app.api.grpc_codec import (
     streamed_error,
 )
 from app.api.http import log_failure
-from app.api.log_settings import TRACE, check_trace_setting
 from app.api.proto import inference_pb2 as pb
 from app.api.repository import config_of, control_of
 from app.api.shared_memory import switched_on
@@ -82,7 +81,7 @@ class GrpcServicer:
             "RepositoryModelLoad": _unary(pb.RepositoryModelLoadRequest, self._load),
             "RepositoryModelUnload": _unary(pb.RepositoryModelUnloadRequest, self._unload),
             "LogSettings": _unary(pb.LogSettingsRequest, self._log_settings),
-            "TraceSetting": _unary(pb.TraceSettingRequest, _trace_setting),
+            "TraceSetting": _unary(pb.TraceSettingRequest, self._trace_setting),
             "SystemSharedMemoryStatus": _unary(
                 pb.SystemSharedMemoryStatusRequest, self._memory_status
             ),
@@ -222,6 +221,15 @@ class GrpcServicer:
             setattr(answer.settings[name], field, value)
         return answer
 
+    async def _trace_setting(self, request: pb.TraceSettingRequest) -> Message:
+        name = request.model_name or None
+        settings = await self._dataplane.trace_settings(name, _trace_change(request))
+        answer = pb.TraceSettingResponse()
+        for field, told in settings.items():
+            values = told if isinstance(told, list) else [told]
+            answer.settings[field].value.extend(map(str, values))
+        return answer
+
     async def _memory_status(self, request: pb.SystemSharedMemoryStatusRequest) -> Message:
         answer = pb.SystemSharedMemoryStatusResponse()
         for region in switched_on(self._dataplane.memory).regions(request.name or None):
@@ -240,16 +248,13 @@ class GrpcServicer:
         return pb.SystemSharedMemoryUnregisterResponse()
 
 
-async def _trace_setting(request: pb.TraceSettingRequest) -> Message:
+def _trace_change(request: pb.TraceSettingRequest) -> dict[str, JsonValue]:
     """Every value is a list of texts; an empty one clears the setting."""
+    change: dict[str, JsonValue] = {}
     for name, setting in request.settings.items():
         values: list[JsonValue] = list(setting.value)
-        single = len(values) == 1 and not isinstance(TRACE.get(name), list)
-        check_trace_setting(name, values[0] if single else values or None)
-    answer = pb.TraceSettingResponse()
-    for name, told in TRACE.items():
-        answer.settings[name].value.extend(map(str, told if isinstance(told, list) else [told]))
-    return answer
+        change[name] = values[0] if len(values) == 1 and name != "trace_level" else values
+    return change
 
 
 def _chosen(setting: pb.LogSettingsRequest.SettingValue) -> JsonValue:

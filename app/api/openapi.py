@@ -112,6 +112,11 @@ def _plain_paths() -> dict[str, Any]:
         }
         paths[f"{prefix}/config"] = {"get": _operation("protocol", "Model configuration", *names)}
         paths[f"{prefix}/stats"] = {"get": _operation("protocol", "Model statistics", *names)}
+        if len(names) == 1:
+            paths[f"{prefix}/trace/setting"] = {
+                "get": _operation("settings", "Trace settings of the model", *names),
+                "post": _operation("settings", "Change trace settings", *names, body=_OBJECT),
+            }
         paths[f"{prefix}/infer"] = {
             "post": _operation("protocol", "Run the model on tensors", *names, body=body)
         }

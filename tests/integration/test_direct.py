@@ -1,5 +1,6 @@
 """The direct HTTP door: a real uvicorn on a real port, without Ray."""
 
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -58,3 +59,13 @@ async def test_an_address_that_cannot_be_bound_is_a_configuration_error() -> Non
     config = DirectConfig(host="192.0.2.1", port=9)  # an address that no machine has
     with pytest.raises(ConfigurationError, match="cannot listen"):
         await DirectServer(nothing, config).start()
+
+
+async def test_an_answer_does_not_wait_for_an_acknowledgement(url: str) -> None:
+    seconds = []
+    async with httpx.AsyncClient(base_url=url) as client:
+        for _ in range(8):
+            started = time.perf_counter()
+            await client.post("/v2/models/air-quality/infer", json=VECTOR)
+            seconds.append(time.perf_counter() - started)
+    assert min(seconds[1:]) < 0.03, "as long as a delayed acknowledgement takes"

@@ -114,11 +114,51 @@ async def test_log_settings_that_are_refused_change_nothing(
     assert (await client.get("/v2/logging")).json()["log_error"] is True
 
 
-async def test_nothing_is_traced(client: httpx.AsyncClient) -> None:
-    path = "/v2/trace/setting"
-    response = await client.post(path, json={"trace_level": ["OFF"], "trace_rate": 1000})
-    assert response.json()["trace_level"] == ["OFF"]
-    refuses(await client.post(path, json={"trace_level": ["TIMESTAMPS"]}), 400, "trace_level")
+TRACE = "/v2/trace/setting"
+
+
+async def test_trace_settings_are_told_changed_and_cleared(client: httpx.AsyncClient) -> None:
+    assert (await client.get(TRACE)).json() == {
+        "trace_level": ["OFF"],
+        "trace_rate": "1000",
+        "trace_count": "-1",
+        "log_frequency": "0",
+        "trace_file": "",
+        "trace_mode": "triton",
+    }
+    change = {"trace_level": ["TIMESTAMPS"], "trace_rate": "1"}
+    assert change.items() <= (await client.post(TRACE, json=change)).json().items()
+    answer = (await client.post(TRACE, json={"trace_level": None, "trace_rate": []})).json()
+    assert (answer["trace_level"], answer["trace_rate"]) == (["OFF"], "1000")
+    own = "/v2/models/fake/trace/setting"
+    assert (await client.post(own, json=change)).status_code == 200
+    refuses(await client.get("/v2/models/absent/trace/setting"), 404, "absent")
+
+
+@pytest.mark.parametrize("path", [TRACE, "/v2/models/fake/trace/setting"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trace_file": "/etc/passwd"},
+        {"trace_level": ["TENSORS"]},
+        {"trace_level": ["OFF", "TIMESTAMPS"]},
+        {"trace_level": {}},
+        {"trace_rate": "0"},
+        {"trace_rate": 1.5},
+        {"trace_rate": True},
+        {"trace_count": "-2"},
+        {"trace_count": "9" * 5000},
+        {"log_frequency": "x"},
+        {"trace_mode": "opentelemetry"},
+        {"nonsense": "1"},
+    ],
+)
+async def test_security_s20_trace_settings_that_are_refused_change_nothing(
+    client: httpx.AsyncClient, path: str, change: dict[str, object]
+) -> None:
+    body = {"trace_level": ["TIMESTAMPS"], **change}
+    refuses(await client.post(path, json=body), 400, *change)
+    assert (await client.get(TRACE)).json()["trace_level"] == ["OFF"]
 
 
 @pytest.mark.parametrize("end", [":predict", "/predict"])

@@ -37,7 +37,7 @@ class Objects:
         return path
 
     def memory(self, **config: int) -> SharedMemory:
-        return SharedMemory(SharedMemoryConfig(**config), self.registry, self.folder)  # type: ignore[arg-type]  # the numbers of the configuration
+        return SharedMemory(SharedMemoryConfig(**config), self.registry, self.folder)
 
 
 @pytest.fixture
