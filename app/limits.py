@@ -10,7 +10,7 @@ MIB = 1024 * 1024
 class Limits(ComponentConfig):
     """Everything above is refused, and before memory is taken for it.
 
-    body_bytes: of a body as it comes over the wire, and of one WebSocket message.
+    body_bytes: of a body as it comes over the wire.
     decompressed_bytes: of a body that came compressed.
     json_depth: how deep arrays and objects may be nested in one another.
     elements: of one tensor.
@@ -20,6 +20,7 @@ class Limits(ComponentConfig):
     parts: of a multipart body.
     batch_requests: inference requests in one call of `/api/v1/batch`.
     sockets: WebSockets open at once.
+    message_bytes: of one WebSocket message.
     """
 
     body_bytes: int = Field(default=64 * MIB, ge=1)
@@ -32,6 +33,7 @@ class Limits(ComponentConfig):
     parts: int = Field(default=16, ge=1)
     batch_requests: int = Field(default=256, ge=1)
     sockets: int = Field(default=64, ge=0)
+    message_bytes: int = Field(default=8 * MIB, ge=1, le=16 * MIB)
 
 
 DEFAULT = Limits()

@@ -51,7 +51,12 @@ class GatewayReplica:
         )
         self._dataplane.control = self._control
         self._app = build_gateway_app(
-            self._dataplane, self._process.host, self._statuses, gateway.timeout_s, gateway.limits
+            self._dataplane,
+            self._process.host,
+            self._statuses,
+            gateway.timeout_s,
+            gateway.limits,
+            gateway.origins,
         )
         self._doors = direct_doors(self._app, args.direct)
         await self._process.open()

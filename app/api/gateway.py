@@ -1,6 +1,6 @@
 """The gateway's HTTP routes: the protocol's server part, pipelines, status, metrics, docs."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -35,8 +35,12 @@ def build_gateway_app(
     statuses: Statuses,
     timeout_s: float,
     limits: Limits = DEFAULT,
+    origins: Collection[str] = (),
 ) -> ASGIApp:
-    """`statuses` asks every process of the product what it holds."""
+    """`statuses` asks every process of the product what it holds.
+
+    Pages of other `origins` may open WebSockets.
+    """
     api = FastAPI(
         title="Manta",
         version=__version__,
@@ -52,7 +56,7 @@ def build_gateway_app(
         settings_routes(dataplane, limits),
         shared_memory_routes(dataplane, limits),
         alias_routes(dataplane, timeout_s, limits),
-        stream_routes(pipelines, timeout_s, limits),
+        stream_routes(dataplane, pipelines, timeout_s, limits, origins),
     ):
         api.router.routes.extend(routes)
     _add_status_routes(api, statuses)

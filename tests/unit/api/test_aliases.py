@@ -20,7 +20,6 @@ from tests.fakes.http import client_of, refuses
 from tests.fakes.models import FakeHandle
 from tests.fakes.nodes import ManualClock
 from tests.fakes.pipelines import PipelineBench
-from tests.fakes.websocket import FakeSocket
 from tests.unit.imaging.test_header import FILES
 
 PIPELINES = """
@@ -266,57 +265,6 @@ async def test_fault_004_documents_nested_too_deep(client: httpx.AsyncClient) ->
         headers = {"content-type": "application/json"}
         response = await client.post("/v1/pipelines/echo", content=body, headers=headers)
         assert response.status_code == status
-
-
-STREAM = "/api/v1/stream?pipeline="
-
-
-async def test_stream_answers_frames_and_documents() -> None:
-    app = await gateway(Limits(), None)
-    async with FakeSocket(app, f"{STREAM}echo") as socket:
-        socket.send('{"a": 1}')
-        answer = await socket.answer()
-        assert (answer["pipeline"], answer["result"], answer["dropped"]) == ("echo", [{"a": 1}], 0)
-    async with FakeSocket(app, f"{STREAM}size") as socket:
-        socket.send(FILES["jpeg"])
-        assert (await socket.answer())["result"] == "seen"
-        socket.send(b"no picture")
-        assert (await socket.answer())["status"] == 400
-        socket.send(FILES["jpeg"])
-        assert (await socket.answer())["result"] == "seen"
-
-
-async def test_stream_keeps_the_newest_and_counts_the_dropped() -> None:
-    app = await gateway(Limits(), None)
-    async with FakeSocket(app, f"{STREAM}echo") as socket:
-        for number in range(10):
-            socket.send(str(number))
-        answers = [await socket.answer()]
-        while answers[-1]["result"] != [9]:
-            answers.append(await socket.answer())
-        assert len(answers) + sum(answer["dropped"] for answer in answers) == 10
-        assert len(answers) < 10
-
-
-@pytest.mark.parametrize(
-    ("pipeline", "text", "code"), [("echo", "{", 1003), ("echo", "1" * 11, 1009), ("q", "", 1008)]
-)
-async def test_fault_125_close_codes(pipeline: str, text: str, code: int) -> None:
-    app = await gateway(Limits(body_bytes=10), None)
-    async with FakeSocket(app, STREAM + pipeline) as socket:
-        if text:
-            socket.send(text)
-        assert await socket.close_code() == code
-
-
-async def test_fault_125_sockets_are_capped_and_come_free_again() -> None:
-    app = await gateway(Limits(sockets=1), None)
-    for _ in range(2):
-        async with FakeSocket(app, f"{STREAM}echo") as first:
-            async with FakeSocket(app, f"{STREAM}echo") as second:
-                assert await second.close_code() == 1013
-            first.send("1")
-            assert (await first.answer())["result"] == [1]
 
 
 MEMORY = "/v2/systemsharedmemory"
