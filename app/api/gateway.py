@@ -14,6 +14,7 @@ from app.api.descriptions import encode_statistics
 from app.api.http import json_response, on_error
 from app.api.infer import InferEndpoint
 from app.api.openapi import document
+from app.api.pictures import Pictures
 from app.api.pipelines import pipeline_routes
 from app.api.repository import repository_routes
 from app.api.rest import model_routes
@@ -50,12 +51,13 @@ def build_gateway_app(
     for error in (MantaError, HTTPException, Exception):
         api.add_exception_handler(error, on_error)
     _add_server_routes(api, dataplane)
+    pictures = Pictures(dataplane, pipelines, timeout_s, limits)
     for routes in (
         pipeline_routes(pipelines, timeout_s, limits),
         repository_routes(dataplane, limits),
         settings_routes(dataplane, limits),
         shared_memory_routes(dataplane, limits),
-        alias_routes(dataplane, timeout_s, limits),
+        alias_routes(dataplane, pictures, timeout_s, limits),
         stream_routes(dataplane, pipelines, timeout_s, limits, origins),
     ):
         api.router.routes.extend(routes)

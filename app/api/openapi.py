@@ -181,18 +181,22 @@ def _alias_paths() -> dict[str, Any]:
         "/healthz": "Whether the server runs",
     }
     posts = {
-        "/api/v1/infer": "Run a model that the body names",
-        "/api/v1/batch": "Run many requests at once",
-        "/api/v1/models/load": "Load or reload a model that the body names",
+        "/api/v1/infer": "Run a model that the body names, or that is named for a picture",
+        "/api/v1/batch": "Run many requests, or send many pictures, at once",
     }
+    load = _operation("aliases", "Load or reload a model that the body names", body=_OBJECT)
     name = _parameter("name", "path")
-    predict = _operation("aliases", "Run the model on nested lists", name, body=_OBJECT)
+    model = _parameter("model", "query")
+    predict = _operation(
+        "aliases", "Run the model on nested lists or pictures", name, body=_PICTURE_OR_JSON
+    )
     return (
         {path: {"get": _operation("aliases", what)} for path, what in gets.items()}
         | {
-            path: {"post": _operation("aliases", what, body=_OBJECT)}
+            path: {"post": _operation("aliases", what, model, body=_PICTURE_OR_JSON)}
             for path, what in posts.items()
         }
+        | {"/api/v1/models/load": {"post": load}}
         | {f"/v1/models/{{name}}{end}": {"post": predict} for end in (":predict", "/predict")}
     )
 

@@ -27,7 +27,10 @@ pipelines:
   - {id: echo, nodes: [{id: a, type: scripted}]}
   - {id: size, nodes: [{id: image, type: image.decode}, {id: a, type: scripted, params: SIZE}],
      edges: [{from: image, to: a}]}
-""".replace("SIZE", "{result: seen}")
+  - {id: document, nodes: [{id: a, type: scripted, params: {model: fake}}]}
+  - {id: look, nodes: [{id: image, type: image.decode}, {id: a, type: scripted, params: SEEN}],
+     edges: [{from: image, to: a}]}
+""".replace("SIZE", "{result: seen}").replace("SEEN", "{result: looked, model: fake}")
 
 
 async def statuses() -> Sequence[Mapping[str, JsonValue]]:
@@ -212,6 +215,89 @@ async def test_batch_answers_each_on_its_own(client: httpx.AsyncClient) -> None:
     assert results[3]["outputs"][0]["data"] == [2, 4, 6]
     refuses(await client.post("/api/v1/batch", json={"requests": [good] * 5}), 400, "more than 4")
     refuses(await client.post("/api/v1/batch", json={"requests": {}}), 400, "requests")
+
+
+PICTURE = FILES["jpeg"]
+B64 = {"b64": base64.b64encode(PICTURE).decode()}
+LOOKED = {"predictions": ["looked"]}
+
+
+@pytest.mark.parametrize("end", [":predict", "/predict"])
+@pytest.mark.parametrize("picture", ["jpeg", "png"])
+async def test_predict_takes_pictures_where_a_pipeline_does(
+    client: httpx.AsyncClient, end: str, picture: str
+) -> None:
+    path, data = f"/v1/models/fake{end}", FILES[picture]
+    headers = {"content-type": f"image/{picture}"}
+    assert (await client.post(path, content=data, headers=headers)).json() == LOOKED
+    files = [("a", ("a", data)), ("b", ("b", data))]
+    assert (await client.post(path, files=files)).json() == {"predictions": ["looked"] * 2}
+    encoded = {"b64": base64.b64encode(data).decode()}
+    for instance in (encoded, {"image": encoded}):
+        assert (await client.post(path, json={"instances": [instance]})).json() == LOOKED
+        outputs = (await client.post(path, json={"inputs": instance})).json()
+        assert outputs == {"outputs": ["looked"]}
+
+
+async def test_a_pipeline_may_be_named_as_a_model_is(client: httpx.AsyncClient) -> None:
+    headers = {"content-type": "image/jpeg"}
+    response = await client.post("/v1/models/size:predict", content=PICTURE, headers=headers)
+    assert response.json() == {"predictions": ["seen"]}
+
+
+async def test_infer_takes_pictures(client: httpx.AsyncClient) -> None:
+    path, headers = "/api/v1/infer?model=fake", {"content-type": "image/jpeg"}
+    for response in (
+        await client.post(path, content=PICTURE, headers=headers),
+        await client.post(path, files={"f": ("f.jpg", PICTURE)}),
+        await client.post("/api/v1/infer", json={"model": "fake", "image": B64}),
+    ):
+        answer = response.json()
+        assert (answer["pipeline"], answer["result"]) == ("look", "looked")
+    two = {"f": ("f.jpg", PICTURE), "g": ("g.jpg", PICTURE)}
+    refuses(await client.post(path, files=two), 400, "/api/v1/batch")
+    refuses(await client.post("/api/v1/infer", content=PICTURE, headers=headers), 400, "?model=")
+
+
+async def test_batch_takes_pictures_and_answers_each(client: httpx.AsyncClient) -> None:
+    files = [("a", ("a.jpg", PICTURE)), ("b", ("b.jpg", b"no picture"))]
+    results = (await client.post("/api/v1/batch?model=fake", files=files)).json()["results"]
+    assert [each.get("status", each.get("result")) for each in results] == ["looked", 400]
+    requests = [
+        {"model": "fake", "image": B64},
+        {"model": "fake", "image": {"b64": "!"}},
+        {"model": "absent", "image": B64},
+        {"model": "fake", "inputs": [TENSOR]},
+    ]
+    results = (await client.post("/api/v1/batch", json={"requests": requests})).json()["results"]
+    assert [each.get("status", 200) for each in results] == [200, 400, 404, 200]
+
+
+@pytest.mark.parametrize(
+    ("instances", "words"),
+    [
+        ([{"b64": "!"}], "instances[0].b64: is not valid base64"),
+        ([B64, {"x": [1, 2, 3]}], "not every element is a picture"),
+        ([B64] * 5, "more than 4"),
+        ([{"b64": base64.b64encode(b"junk").decode()}], "picture"),
+    ],
+)
+async def test_pictures_that_are_refused(
+    client: httpx.AsyncClient, instances: list[object], words: str
+) -> None:
+    body = {"instances": instances}
+    refuses(await client.post("/v1/models/fake:predict", json=body), 400, words)
+
+
+async def test_a_model_without_a_pipeline_of_pictures_says_so() -> None:
+    host = PipelineBench().host("pipelines: []\n")
+    app = build_gateway_app(DataPlane({"fake": FakeHandle()}), host, statuses, 5.0)
+    client, headers = client_of(app), {"content-type": "image/jpeg"}
+    for path in ("/v1/models/fake:predict", "/api/v1/infer?model=fake"):
+        response = await client.post(path, content=PICTURE, headers=headers)
+        refuses(response, 400, "no pipeline here that takes pictures")
+    for path in ("/v1/models/absent:predict", "/api/v1/infer?model=absent"):
+        refuses(await client.post(path, content=PICTURE, headers=headers), 404, "absent")
 
 
 async def test_models_load_stats_and_health(
