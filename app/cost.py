@@ -30,7 +30,6 @@ class CostCurve:
         self._last_run: dict[int, int] = {}
         self._runs = 0
         self._least = 0.0
-        self._per_row = 0.0
 
     def record(self, rows: int, seconds: float) -> None:
         self._runs += 1
@@ -40,8 +39,8 @@ class CostCurve:
             self._seconds[rows] = min(seconds, self._seconds.get(rows, seconds))
         else:
             self._seconds[rows] += SMOOTHING * (seconds - self._seconds[rows])
-        self._per_row = min(each / size for size, each in self._seconds.items())
-        self._least = min(seconds, self._least) if self._runs > 1 else seconds
+        if seconds < self._least or self._runs == 1:
+            self._least = seconds
         if self._runs % FORGET_AFTER_RUNS == 0:
             self._forget()
 
@@ -54,7 +53,7 @@ class CostCurve:
 
     def seconds_per_row(self) -> float:
         """What a row costs in runs of the best size; 0.0 before anything was measured."""
-        return self._per_row
+        return min((each / size for size, each in self._seconds.items()), default=0.0)
 
     def estimate(self, rows: int) -> float:
         """Expected seconds of a run of `rows`; 0.0 before anything was measured."""

@@ -16,7 +16,12 @@ from app.interfaces import ModelHandle
 from app.types import JsonValue, ModelState
 from deployments.args import GatewayArgs, ModelArgs
 from deployments.connector import STREAMS_DEPLOYMENT
-from deployments.handles import MODEL_DEPLOYMENT, STATUS_TIMEOUT_S, RemoteModelHandle
+from deployments.handles import (
+    MODEL_DEPLOYMENT,
+    STATUS_TIMEOUT_S,
+    RemoteModelHandle,
+    deployment_handle,
+)
 from deployments.model import application
 from models.control import Applications
 from models.loaded_file import Override
@@ -96,7 +101,7 @@ class ServeApplications(Applications):
         """Call a method of every replica. Raises what it raised, or ModelNotReady."""
         handle = self._handles.get((app, deployment))
         if handle is None:
-            handle = serve.get_deployment_handle(deployment, app)
+            handle = deployment_handle(deployment, app)
             self._handles[app, deployment] = handle
         try:
             answers = handle.broadcast(method, *arguments).results_async()

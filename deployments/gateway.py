@@ -20,6 +20,7 @@ from deployments.args import GatewayArgs, resolved, shared_memory
 from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.control import ServeApplications
+from deployments.front import answer_in_front
 from deployments.handles import MODEL_DEPLOYMENT, RemoteProcesses
 from deployments.options import deploy
 from deployments.process import Process, check_files
@@ -62,6 +63,7 @@ class GatewayReplica:
         await self._process.open()
         for door in self._doors:
             await door.start()
+        answer_in_front(self._app)
         self._grpc = await started_grpc(args.grpc, self._dataplane, gateway)
         self._restoring = asyncio.ensure_future(self._control.restore())
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others)))

@@ -23,6 +23,7 @@ from app.types import (
     ModelStatistics,
 )
 from deployments.args import ModelArgs, shared_memory
+from deployments.front import answer_in_front
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
 from deployments.repositories import open_repository
@@ -45,6 +46,7 @@ class ModelReplica:
         await self._service.load(cast(Mapping[str, JsonValue], args.override) or None)
         for door in self._doors:
             await door.start()
+        answer_in_front(self._app)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app

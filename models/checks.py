@@ -56,13 +56,9 @@ def key_of(metadata: ModelMetadata) -> Callable[[Arrays], object]:
 
 
 def _check_input(spec: TensorSpec, array: Array) -> None:
-    shape = array.shape
-    fits = len(shape) == len(spec.shape) and all(
-        wanted in (-1, size) for size, wanted in zip(shape, spec.shape, strict=True)
-    )
-    if not fits:
+    if not _is_of_shape(array, spec):
         raise InvalidInput(
-            f"input {spec.name!r} has shape {list(shape)}; expected {list(spec.shape)}"
+            f"input {spec.name!r} has shape {list(array.shape)}; expected {list(spec.shape)}"
         )
     if array.dtype != dtype_of(spec.datatype):
         raise InvalidInput(
@@ -71,7 +67,10 @@ def _check_input(spec: TensorSpec, array: Array) -> None:
 
 
 def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
-    """Raises InferenceFailed if an output is missing, of another datatype, or not a row a row."""
+    """Raises InferenceFailed if an output is missing, of another datatype or of another shape.
+
+    An output without dimensions may be one whose rank the model leaves open: any shape fits it.
+    """
     for spec in metadata.outputs:
         array = outputs.get(spec.name)
         if array is None:
@@ -81,8 +80,19 @@ def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
                 f"output {spec.name!r} of model {metadata.name!r} is {array.dtype},"
                 f" not {spec.datatype}"
             )
-        if metadata.max_batch_size > 0 and (array.ndim == 0 or array.shape[0] != rows):
+        if spec.shape and not _is_of_shape(array, spec):
+            raise InferenceFailed(
+                f"output {spec.name!r} of model {metadata.name!r} has shape {list(array.shape)},"
+                f" not {list(spec.shape)}"
+            )
+        if metadata.max_batch_size > 0 and array.shape[0] != rows:
             raise InferenceFailed(
                 f"output {spec.name!r} of model {metadata.name!r} has shape {list(array.shape)}"
                 f" for a batch of {rows}"
             )
+
+
+def _is_of_shape(array: Array, spec: TensorSpec) -> bool:
+    return len(array.shape) == len(spec.shape) and all(
+        wanted in (-1, size) for size, wanted in zip(array.shape, spec.shape, strict=True)
+    )

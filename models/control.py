@@ -140,6 +140,7 @@ class ModelController:
                 await self._applications.unload(name)
             elif name in self._deployed:
                 self._known.remove(name)
+                self._deployed.pop(name)  # nobody shall ask an application that is being deleted
                 await self._applications.delete(name)
                 self._remember(name, None)
             elif name not in self._repository.names():

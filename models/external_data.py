@@ -1,4 +1,5 @@
-"""Which other files an ONNX file wants opened, found without loading it.
+"""What an ONNX file says of itself, found without loading it: which other files it wants opened,
+and whether it has loops.
 
 A tensor may keep its data in a file beside the model. Its location is text inside the model, so a
 model from elsewhere could name any file of this machine and hand out its content as an answer.
@@ -15,6 +16,8 @@ from pathlib import Path
 from app.errors import ConfigurationError
 
 _MAX_DEPTH = 100
+
+_LOOPS = (b"Loop", b"Scan", b"SequenceMap")
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -63,6 +66,16 @@ def external_data(path: Path) -> Iterator[str]:
             yield from _locations(data, 0, len(data), "Model", 0)
     except (OSError, ValueError, IndexError) as error:
         raise ConfigurationError(f"is not an ONNX file: {error}", str(path)) from error
+
+
+def has_loops(path: Path) -> bool:
+    """Whether an operator of an ONNX file repeats a part of the graph as often as its data says.
+
+    Looks for NodeProto's op_type, field 4, as it is encoded. Finding it in the data of a tensor by
+    chance is possible, missing it is not.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return any(data.find(b"\x22%c%s" % (len(name), name)) >= 0 for name in _LOOPS)
 
 
 def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:

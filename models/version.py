@@ -29,9 +29,9 @@ STRETCHED = 5
 class ModelVersion:
     """A Model that takes one request at a time and runs them in batches.
 
-    Built around a model that is loaded already. The runs happen on one thread, or on the event
-    loop where they are known to be very short. `probe` is an input that the model has answered:
-    see `models.health`.
+    Built around a model that is loaded already. The runs happen on a thread for each of the model's
+    instances, or on the event loop where the model is steady and they are known to be very short.
+    `probe` is an input that the model has answered: see `models.health`.
     """
 
     def __init__(
@@ -46,7 +46,10 @@ class ModelVersion:
         self.version = version
         self.metadata = model.metadata
         self._model = model
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"model-{self.metadata.name}")
+        self._threads = ThreadPoolExecutor(
+            model.instances, thread_name_prefix=f"model-{self.metadata.name}"
+        )
+        self._steady = model.steady
         self._key_of = key_of(self.metadata)
         self._max_run_seconds = max_run_seconds
         self._health = Health(
@@ -60,6 +63,8 @@ class ModelVersion:
             self._run,
             max_rows=self.metadata.max_batch_size,
             max_waiting=queue_size,
+            executors=model.instances,
+            run_now=self._run_now if self._steady else None,
             monotonic=time.monotonic,
         )
 
@@ -77,7 +82,10 @@ class ModelVersion:
         return self._health.fault
 
     def statistics(self) -> ModelStatistics:
-        """What was counted since this version was loaded."""
+        """What was counted since this version was loaded.
+
+        Requests that shared a run shared its time: it is counted once.
+        """
         stats = self._batcher.stats
         queue, run = _nanoseconds(stats.queue_seconds), _nanoseconds(stats.run_seconds)
         return ModelStatistics(
@@ -89,7 +97,7 @@ class ModelVersion:
             success=Duration(stats.succeeded, queue + run),
             fail=Duration(stats.failed, 0),
             queue=Duration(stats.succeeded, queue),
-            compute=Duration(stats.runs, run),
+            compute=Duration(stats.succeeded, run),
             batches={
                 rows: Duration(count, _nanoseconds(stats.seconds_by_rows[rows]))
                 for rows, count in sorted(stats.runs_by_rows.items())
@@ -141,52 +149,66 @@ class ModelVersion:
         """Finish what runs, fail what waits, and give the memory back, unless a run hangs."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._batcher.close(), self._max_run_seconds)
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._model.unload)
-        self._thread.shutdown(wait=False)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._model.unload)
+        self._threads.shutdown(wait=False)
 
     async def _run(self, batch: Sequence[Arrays]) -> Sequence[Arrays]:
         key = self._key_of(batch[0])
         rows = self._rows(batch)
         if self._is_short(key, sum(rows)):
-            return self._predict(batch, rows, key)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, partial(self._predict, batch, rows, key)
-        )
+            outputs, seconds = self._predict(batch, rows)
+        else:
+            outputs, seconds = await asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(self._predict, batch, rows)
+            )
+        self._processor_seconds.of(key).record(sum(rows), seconds)
+        return outputs
+
+    def _run_now(self, inputs: Arrays) -> Arrays:
+        if self._traces:
+            [outputs], _ = self._predict((inputs,), self._rows((inputs,)))
+            return outputs
+        return self._checked_run(inputs, self._rows((inputs,))[0])
+
+    def _traces_of(self, batch: Sequence[Arrays]) -> list[Trace]:
+        found = (self._traces.get(id(inputs)) for inputs in batch)
+        return [trace for trace in found if trace is not None]
 
     def _is_short(self, key: Hashable, rows: int) -> bool:
         """By its processor time, since a busy process stretches the time that a thread's run takes;
         and not without bounds, since a run that waits needs time but no processor."""
+        if not self._steady:
+            return False
         expected = self._processor_seconds.of(key).estimate(rows)
         taken = self._batcher.curve(key).estimate(rows)
         return 0.0 < expected < INLINE_SECONDS and taken < STRETCHED * INLINE_SECONDS
 
     def _predict(
-        self, batch: Sequence[Arrays], rows: Sequence[int], key: Hashable
-    ) -> Sequence[Arrays]:
-        traces = self._traces and [
-            trace for each in batch if (trace := self._traces.get(id(each))) is not None
-        ]
-        if traces:
-            mark_all(traces, "COMPUTE_START")
+        self, batch: Sequence[Arrays], rows: Sequence[int]
+    ) -> tuple[Sequence[Arrays], float]:
+        """The answers, and the processor time that they took in this thread, in seconds."""
+        traces = self._traces_of(batch) if self._traces else ()
+        mark_all(traces, "COMPUTE_START")
         inputs = batch[0] if len(batch) == 1 else _stacked(batch)
-        if traces:
-            mark_all(traces, "COMPUTE_INPUT_END")
-        self._health.run_starts()
+        mark_all(traces, "COMPUTE_INPUT_END")
         started = time.thread_time()
+        outputs = self._checked_run(inputs, sum(rows))
+        seconds = time.thread_time() - started
+        mark_all(traces, "COMPUTE_OUTPUT_START")
+        parts = [outputs] if len(batch) == 1 else _split(outputs, rows)
+        mark_all(traces, "COMPUTE_END")
+        return parts, seconds
+
+    def _checked_run(self, inputs: Arrays, rows: int) -> Arrays:
+        self._health.run_starts()
         try:
             outputs = self._model.predict(inputs)
-            check_answer(self.metadata, outputs, sum(rows))
+            check_answer(self.metadata, outputs, rows)
         except Exception as error:
             self._health.run_failed(error)
             raise
         self._health.run_worked()
-        self._processor_seconds.of(key).record(sum(rows), time.thread_time() - started)
-        if traces:
-            mark_all(traces, "COMPUTE_OUTPUT_START")
-        parts = [outputs] if len(batch) == 1 else _split(outputs, rows)
-        if traces:
-            mark_all(traces, "COMPUTE_END")
-        return parts
+        return outputs
 
     def _rows(self, batch: Sequence[Arrays]) -> list[int]:
         if self.metadata.max_batch_size == 0:

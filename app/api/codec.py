@@ -14,7 +14,19 @@ import orjson
 
 from app.api import codec_json
 from app.api.codec_binary import decode_raw, encode_raw
-from app.api.fields import Fields, decode_json, flag, items, mapping, parameters, text, whole
+from app.api.fields import (
+    Fields,
+    check_depth,
+    decode_json,
+    flag,
+    is_object,
+    items,
+    mapping,
+    may_be_deeper,
+    parameters,
+    text,
+    whole,
+)
 from app.api.shared_memory import Placement, SharedMemory, placement_of, switched_on
 from app.datatypes import datatype_of, dtype_of
 from app.errors import InvalidInput, TooLarge
@@ -75,10 +87,13 @@ def decode_request(
     Without `memory`, a tensor in shared memory raises NotSupported.
     """
     json = body if header_length is None else memoryview(body)[:header_length]
+    document = mapping(decode_json(json), "the body")
+    if may_be_deeper(json, limits.json_depth):
+        check_depth(_beside_data(document, limits), limits.json_depth)
     return decode_fields(
         model,
         version,
-        mapping(decode_json(json), "the body"),
+        document,
         deadline,
         raw=memoryview(body)[len(json) :] if header_length is not None else None,
         limits=limits,
@@ -153,6 +168,17 @@ def placed(array: Array, place: Placement, memory: SharedMemory | None) -> dict[
         "shared_memory_byte_size": switched_on(memory).write(place, encode_raw(array)),
     }
     return told | {"shared_memory_offset": place.offset} if place.offset else told
+
+
+def _beside_data(document: Fields, limits: Limits) -> object:
+    """All but the tensors' data, as deep as it is: rows of numbers cost time to look through, and
+    how deep they may be is known to whoever decodes them."""
+    inputs = [
+        {name: value for name, value in tensor.items() if name != "data"}
+        for tensor in items(document, "inputs", limits.tensors)
+        if is_object(tensor)
+    ]
+    return {**document, "inputs": inputs}
 
 
 def _decode_inputs(

@@ -8,19 +8,18 @@ serve the same application.
 
 import asyncio
 import logging
-import random
-import re
 import socket
 
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from app.api.connection import Connection, answering
+from app.api.ports import check_not_taken
 from app.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _STOP_SECONDS = 5
 
 
@@ -34,30 +33,6 @@ class DirectConfig(BaseModel):
     max_connections: int = Field(default=1000, ge=1)
 
 
-class RequestId:
-    """ASGI wrapper: the caller's `x-request-id`, or a new one, comes back with the answer.
-
-    On the first door this is Serve's work.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else b"%032x" % random.getrandbits(128)
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
-
-
 class DirectServer:
     """uvicorn on the running event loop."""
 
@@ -65,10 +40,11 @@ class DirectServer:
         self._config = config
         self._server = uvicorn.Server(
             uvicorn.Config(
-                RequestId(app),
-                http="httptools",
+                answering(app),
+                http=Connection,
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # a warning for each bad request would fill the log
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
@@ -83,11 +59,11 @@ class DirectServer:
         return self._config.port
 
     async def start(self) -> None:
-        """Raises ConfigurationError if the address cannot be bound."""
+        """Raises ConfigurationError if the address cannot be bound or is taken by a stranger."""
         listening = _bound(self._config)
         # uvicorn tells that it has started by a flag, and by nothing that could be awaited.
         self._task = asyncio.ensure_future(self._server.serve(sockets=[listening]))
-        while not self._server.started and not self._task.done():  # noqa: ASYNC110
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
         logger.info("listening on http://%s:%s", self._config.host, self._config.port)
 
@@ -104,9 +80,10 @@ def direct_doors(app: ASGIApp, config: DirectConfig | None) -> tuple[DirectServe
 
 
 def _bound(config: DirectConfig) -> socket.socket:
+    check_not_taken(config.host, config.port, "direct")
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only where the protocol is named. Without it an answer, whose headers
-    # and body are written one after the other, waits 40 ms for a delayed acknowledgement.
+    # asyncio switches Nagle's algorithm off only where the protocol is named: without it, a body
+    # that is written after its head waits 40 ms for the client's delayed acknowledgement.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,6 +1,6 @@
 """Reading the fields of a JSON document. Every error names the field."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeGuard
 
 import orjson
@@ -9,6 +9,8 @@ from app.errors import InvalidInput
 from app.types import JsonValue
 
 Fields = Mapping[str, JsonValue]
+
+_CONTAINERS = frozenset((list, dict))
 
 
 def decode_json(body: bytes | memoryview, depth: int | None = None) -> object:
@@ -20,9 +22,25 @@ def decode_json(body: bytes | memoryview, depth: int | None = None) -> object:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"the body is not valid JSON: {error}") from error
-    if depth is not None and _is_deeper(bytes(body), value, depth):
-        raise InvalidInput(f"the body is nested more than {depth} deep")
+    if depth is not None and may_be_deeper(body, depth):
+        check_depth(value, depth)
     return value
+
+
+def may_be_deeper(body: bytes | memoryview, depth: int) -> bool:
+    """Whether JSON has so many brackets that it is worth looking how deep it is nested."""
+    text = bytes(body)
+    return text.count(b"[") + text.count(b"{") > depth
+
+
+def check_depth(value: object, depth: int) -> None:
+    """Raises InvalidInput. Level by level, so that no nesting can exhaust the stack."""
+    level: list[object] = [value]
+    for _ in range(depth):
+        level = [child for parent in level for child in _containers(parent)]
+        if not level:
+            return
+    raise InvalidInput(f"the body is nested more than {depth} deep")
 
 
 def mapping(value: object, where: str) -> Fields:
@@ -77,19 +95,13 @@ def whole(data: Fields, field: str, where: str) -> int | None:
     return value
 
 
-def _is_deeper(body: bytes, value: object, depth: int) -> bool:
-    """Level by level, so that no nesting can exhaust the stack."""
-    if body.count(b"[") + body.count(b"{") <= depth:
-        return False
-    level: list[object] = [value]
-    for _ in range(depth):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, list | dict)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, list | dict)
-        ]
-        if not level:
-            return False
-    return True
+def _containers(parent: object) -> Iterable[object]:
+    """The arrays and objects in one; a row of numbers costs no loop of ours."""
+    children: Collection[object] = ()
+    if isinstance(parent, list):
+        children = parent
+    elif isinstance(parent, dict):
+        children = parent.values()
+    if _CONTAINERS.isdisjoint(map(type, children)):
+        return ()
+    return [child for child in children if type(child) in _CONTAINERS]

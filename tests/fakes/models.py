@@ -47,6 +47,8 @@ class FakeModel:
         *,
         metadata: ModelMetadata = METADATA,
         gate: threading.Event | None = None,
+        steady: bool = True,
+        instances: int = 1,
     ) -> None:
         self.batches: list[Arrays] = []
         self.threads: list[str] = []
@@ -55,7 +57,9 @@ class FakeModel:
         self._answer = answer
         self._metadata = metadata
         self._gate = gate
-        self._running = threading.Lock()
+        self.steady = steady
+        self.instances = instances
+        self._running = threading.Semaphore(instances)
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -68,7 +72,7 @@ class FakeModel:
 
     def predict(self, inputs: Arrays) -> Arrays:
         assert self.loaded, "predict before load or after unload"
-        assert self._running.acquire(blocking=False), "two runs at once"
+        assert self._running.acquire(blocking=False), "more runs at once than there are instances"
         try:
             self.batches.append(inputs)
             self.threads.append(threading.current_thread().name)

@@ -39,6 +39,7 @@ class ScriptedConfig(ComponentConfig):
     metadata: dict[str, str] = Field(default_factory=dict)
     cannot_be_built: bool = False
     model: str | None = None
+    cannot_be_opened: bool = False
 
 
 class ScriptedNode:
@@ -57,6 +58,8 @@ class ScriptedNode:
         self._open = False
 
     async def open(self) -> None:
+        if self._config.cannot_be_opened:
+            raise OSError("no device /dev/video7")
         self._open = True
         self.journal.append(f"open {self._context.id}")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching import DynamicBatcher
+from app.batching import INSTANT_SECONDS, DynamicBatcher
 from app.errors import DeadlineExceeded, ModelNotReady, QueueFull, ServingError
 from tests.virtual_time import run_virtual, virtual_loop
 
@@ -25,16 +25,17 @@ class Tagged:
 
 @dataclass
 class FakeExecutor:
-    """Runs one batch at a time and refuses what a batcher must never do."""
+    """Runs a batch on each of its executors, and refuses what a batcher must never do."""
 
     seconds_per_run: float = 0.010
+    executors: int = 1
     batches: list[list[Tagged]] = field(default_factory=list)
-    busy: bool = False
+    busy: int = 0
 
     async def run(self, batch: Sequence[Tagged]) -> Sequence[int]:
-        assert not self.busy, "two batches ran at once"
+        assert self.busy < self.executors, "too many batches ran at once"
         assert len({item.shape for item in batch}) == 1, "shapes were mixed"
-        self.busy = True
+        self.busy += 1
         self.batches.append(list(batch))
         try:
             await asyncio.sleep(self.seconds_per_run)
@@ -42,7 +43,14 @@ class FakeExecutor:
                 raise ValueError("poison")
             return [item.tag for item in batch]
         finally:
-            self.busy = False
+            self.busy -= 1
+
+    def run_now(self, item: Tagged) -> int:
+        assert self.busy < self.executors, "too many batches ran at once"
+        self.batches.append([item])
+        if item.poison:
+            raise ValueError("poison")
+        return item.tag
 
 
 def batcher(
@@ -50,8 +58,10 @@ def batcher(
 ) -> DynamicBatcher[Tagged, int]:
     return DynamicBatcher(
         executor.run,
+        run_now=executor.run_now,
         max_rows=max_rows,
         max_waiting=max_waiting,
+        executors=executor.executors,
         monotonic=virtual_loop().time,
     )
 
@@ -80,6 +90,40 @@ def test_a_batch_holds_all_that_came_while_the_last_one_ran() -> None:
             await asyncio.sleep(0.001)
         assert await asyncio.gather(first, *rest) == [0, 1, 2, 3, 4, 5]
         assert [len(batch) for batch in executor.batches] == [1, 5]
+
+    run_virtual(main())
+
+
+def test_several_executors_share_what_waits() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(executors=2)
+        target = batcher(executor)
+        for rows in (1, 2, 4, 8) * 3:
+            target.curve(0).record(rows, 0.010)
+        started = virtual_loop().time()
+        answers = await asyncio.gather(*(submit(target, Tagged(tag)) for tag in range(6)))
+        assert answers == [0, 1, 2, 3, 4, 5]
+        assert [len(batch) for batch in executor.batches] == [3, 3]
+        assert virtual_loop().time() - started == pytest.approx(0.010)
+
+    run_virtual(main())
+
+
+def test_a_free_executor_takes_what_comes_while_another_runs() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(seconds_per_run=1.0, executors=2)
+        target = batcher(executor)
+        await submit(target, Tagged(0))
+        started = virtual_loop().time()
+        first = submit(target, Tagged(1))
+        await asyncio.sleep(0.5)
+        second = submit(target, Tagged(2), within=1.5)
+        await asyncio.sleep(0.1)
+        with pytest.raises(DeadlineExceeded):  # both run: the first ends in 0.4 s, then 1 s more
+            await submit(target, Tagged(3), within=1.3)
+        await asyncio.gather(first, second)
+        assert virtual_loop().time() - started == pytest.approx(1.5)
+        await target.close()
 
     run_virtual(main())
 
@@ -193,6 +237,31 @@ def test_admit_refuses_and_counts_what_submit_would_refuse() -> None:
         await asyncio.gather(*running)
         stats = target.stats
         assert (stats.submitted, stats.succeeded, stats.expired, stats.shed) == (9, 7, 1, 1)
+
+    run_virtual(main())
+
+
+def test_an_instant_run_is_not_queued_but_those_that_come_together_share_one() -> None:
+    async def main() -> None:
+        executor = FakeExecutor()
+        target = batcher(executor)
+        for rows in (1, 2, 4) * 3:
+            target.curve(0).record(rows, INSTANT_SECONDS / 2)
+        await asyncio.sleep(1.0)
+        alone = target.submit(Tagged(0), key=0)
+        with pytest.raises(StopIteration, match="0"):
+            alone.send(None)  # done at its first step: it never waited
+        assert await asyncio.gather(*(submit(target, Tagged(tag)) for tag in (1, 2, 3, 4))) == [
+            1,
+            2,
+            3,
+            4,
+        ]
+        assert [len(batch) for batch in executor.batches] == [1, 4]
+        await asyncio.sleep(1.0)
+        with pytest.raises(ValueError, match="poison"):
+            await submit(target, Tagged(5, poison=True))
+        assert (target.stats.submitted, target.stats.succeeded, target.stats.failed) == (6, 5, 1)
 
     run_virtual(main())
 
@@ -323,15 +392,16 @@ arrivals = st.builds(
 
 @given(
     st.lists(arrivals, max_size=60),
-    st.sampled_from([0.0, 0.001, 0.008]),
+    st.sampled_from([0.0, INSTANT_SECONDS / 2, 0.001, 0.008]),
     st.integers(1, 8),
     st.sampled_from([3, 100]),
+    st.integers(1, 3),
 )
 def test_every_request_gets_its_own_answer_and_is_counted_once(
-    plan: list[Arrival], seconds_per_run: float, max_rows: int, max_waiting: int
+    plan: list[Arrival], seconds_per_run: float, max_rows: int, max_waiting: int, executors: int
 ) -> None:
     async def main() -> None:
-        executor = FakeExecutor(seconds_per_run)
+        executor = FakeExecutor(seconds_per_run, executors)
         target = batcher(executor, max_rows=max(max_rows, 4), max_waiting=max_waiting)
         tasks: list[asyncio.Task[int]] = []
         reached = 0

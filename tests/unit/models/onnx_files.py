@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from app.types import Array
 
-Shape = Sequence[int | str]
+Shape = Sequence[int | str | None]
 
 
 def identity(
@@ -92,6 +92,46 @@ def lookup(path: Path, size: int = 8) -> Path:
     y = helper.make_tensor_value_info("y", TensorProto.INT64, ("batch", 1))
     gather = helper.make_node("Gather", ["table", "x"], ["y"])
     return _save(helper.make_graph([gather], "lookup", [x], [y], [table]), path, {})
+
+
+def counting(path: Path) -> Path:
+    """A model that counts to its input `x`, (1,) INT64, one by one, and answers that as `y`."""
+    number = {
+        name: helper.make_tensor_value_info(name, TensorProto.INT64, ())
+        for name in ("turn", "before", "after")
+    }
+    flags = {
+        name: helper.make_tensor_value_info(name, TensorProto.BOOL, ()) for name in ("go", "on")
+    }
+    one = numpy_helper.from_array(np.int64(1), "one")
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["before", "one"], ["after"]),
+            helper.make_node("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [number["turn"], flags["go"], number["before"]],
+        [flags["on"], number["after"]],
+        [one],
+    )
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, (1,))
+    y = helper.make_tensor_value_info("y", TensorProto.INT64, ())
+    zero = numpy_helper.from_array(np.int64(0), "zero")
+    none = numpy_helper.from_array(np.array([], np.int64), "none")
+    nodes = [
+        helper.make_node("Reshape", ["x", "none"], ["count"]),
+        helper.make_node("Loop", ["count", "", "zero"], ["y"], body=body),
+    ]
+    return _save(helper.make_graph(nodes, "counting", [x], [y], [zero, none]), path, {})
+
+
+def reshaped(path: Path) -> Path:
+    """A model that answers `y`, its input `x` in the shape `s`: the rank of `y` is not known."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (6,))
+    s = helper.make_tensor_value_info("s", TensorProto.INT64, ("rank",))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    reshape = helper.make_node("Reshape", ["x", "s"], ["y"])
+    return _save(helper.make_graph([reshape], "reshaped", [x, s], [y]), path, {})
 
 
 def never_runs(path: Path) -> Path:

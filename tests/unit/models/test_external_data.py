@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import ConfigurationError
-from models.external_data import check_external_data, external_data
-from tests.unit.models.onnx_files import identity, with_external_data, with_hidden_external_data
+from models.external_data import check_external_data, external_data, has_loops
+from tests.unit.models.onnx_files import (
+    counting,
+    identity,
+    with_external_data,
+    with_hidden_external_data,
+)
 
 
 @pytest.fixture
@@ -22,6 +27,11 @@ def directory(tmp_path: Path) -> Path:
     (directory / "inner-link.bin").symlink_to(directory / "data" / "weights.bin")
     (directory / "linked").symlink_to(tmp_path)
     return directory
+
+
+def test_loops_are_found(tmp_path: Path) -> None:
+    assert has_loops(counting(tmp_path / "counting" / "model.onnx"))
+    assert not has_loops(identity(tmp_path / "identity" / "model.onnx"))
 
 
 def test_data_beside_the_model_is_fine(directory: Path) -> None:

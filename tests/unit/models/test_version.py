@@ -82,6 +82,10 @@ async def test_requests_that_arrive_together_run_together() -> None:
         assert [answered(response) for response in responses] == [[2], [4], [6], [8]]
         assert [batch["x"][:, 0].tolist() for batch in model.batches] == [[1, 2, 3, 4]]
         assert version.stats.succeeded == 4
+        statistics = version.statistics()
+    assert (statistics.inferences, statistics.executions) == (4, 1)
+    assert statistics.compute.count == statistics.success.count == 4
+    assert statistics.compute.nanoseconds <= statistics.success.nanoseconds
 
 
 async def test_models_with_a_fixed_batch_are_never_stacked() -> None:
@@ -198,7 +202,8 @@ async def test_fault_034_one_bad_request_of_a_batch_fails_alone() -> None:
     [
         (lambda _: {}, "model 'fake' gave no output 'y'"),
         (lambda _: {"y": rows(1)}, r"output 'y' of model 'fake' has shape \[1, 3\] for a batch"),
-        (lambda _: {"y": np.float32(1).reshape(())}, r"has shape \[\] for a batch of 2"),
+        (lambda _: {"y": np.float32(1).reshape(())}, r"has shape \[\], not \[-1, 3\]"),
+        (lambda _: {"y": rows(1, 2)[:, :2]}, r"has shape \[2, 2\], not \[-1, 3\]"),
         (lambda i: {"y": i["x"].astype(np.float64)}, "'fake' is float64, not FP32"),
     ],
 )
@@ -217,6 +222,17 @@ async def test_short_runs_stay_on_the_event_loop() -> None:
         version._processor_seconds.of(None).record(1, 1e-6)
         await version.infer(request(rows(1)))
     assert model.threads == [threading.current_thread().name]
+
+
+async def test_fault_032_a_model_that_may_hang_leaves_the_event_loop_however_short_its_runs() -> (
+    None
+):
+    model = FakeModel(steady=False)
+    async with served(model) as version:
+        version._batcher.curve(None).record(1, 1e-6)
+        version._processor_seconds.of(None).record(1, 1e-6)
+        await version.infer(request(rows(1)))
+    assert model.threads != [threading.current_thread().name]
 
 
 async def test_a_run_that_waits_leaves_the_event_loop_though_it_needs_no_processor() -> None:

@@ -1,0 +1,98 @@
+"""Writes of an answer, seen from below uvicorn."""
+
+import asyncio
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from app.api.connection import Connection
+
+REQUEST = b"%s / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+class RecordingTransport(asyncio.Transport):
+    """Keeps what would be sent, a piece a system call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent.append(bytes(data))
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.sent.append(b"".join(list_of_data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        """Nothing is read here."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read here."""
+
+
+def sent_for(request: bytes, *pieces: bytes, wait: bool = False) -> RecordingTransport:
+    """What leaves for one request when the application answers with these pieces of a body."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        size = b"%d" % sum(map(len, pieces))
+        headers = [(b"content-length", size)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if wait:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        for number, piece in enumerate(pieces, 1):
+            more = number < len(pieces)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+
+    async def main() -> RecordingTransport:
+        config = Config(application, lifespan="off", log_config=None, date_header=False)
+        config.load()
+        protocol = Connection(config, ServerState(), {})
+        transport = RecordingTransport()
+        protocol.connection_made(transport)
+        protocol.data_received(request)
+        for _ in range(6):
+            await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        return transport
+
+    return asyncio.run(main())
+
+
+def test_head_and_body_leave_in_one_piece() -> None:
+    transport = sent_for(REQUEST % b"POST", b"hello")
+    assert len(transport.sent) == 1
+    assert transport.sent[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert transport.sent[0].endswith(b"\r\n\r\nhello")
+
+
+def test_later_pieces_of_a_body_follow_on_their_own() -> None:
+    transport = sent_for(REQUEST % b"GET", b"one", b"two")
+    assert transport.sent[0].endswith(b"\r\n\r\none")
+    assert transport.sent[1:] == [b"two"]
+
+
+def test_a_head_does_not_wait_longer_than_a_turn_for_its_body() -> None:
+    transport = sent_for(REQUEST % b"GET", b"late", wait=True)
+    assert [piece[:4] for piece in transport.sent] == [b"HTTP", b"late"]
+
+
+def test_an_answer_without_a_body_leaves_too() -> None:
+    transport = sent_for(REQUEST % b"HEAD", b"hello")
+    assert len(transport.sent) == 1
+    assert transport.sent[0].endswith(b"\r\n\r\n")
+
+
+def test_closing_sends_what_is_kept() -> None:
+    transport = sent_for(b"HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", b"hello")
+    assert transport.closed
+    assert len(transport.sent) == 1
