@@ -13,7 +13,7 @@ help: ## Show this list
 run: $(VENV)/run.stamp ## Install what is needed and start everything
 	@$(BIN)/manta validate --ports
 	@echo "Starting Ray and $$(grep -c '^  - name:' serve_config.yaml) applications; this takes about 20 seconds ..."
-	@PATH="$(CURDIR)/$(BIN):$$PATH" RAY_worker_niceness=$${RAY_worker_niceness:-0} exec $(BIN)/serve run serve_config.yaml
+	@PATH="$(CURDIR)/$(BIN):$$PATH" RAY_DEDUP_LOGS=0 RAY_worker_niceness=$${RAY_worker_niceness:-0} exec $(BIN)/serve run serve_config.yaml
 
 test: $(VENV)/dev.stamp ## Run every test that needs no accelerator
 	$(BIN)/python -m pytest

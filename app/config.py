@@ -30,7 +30,8 @@ class GatewayConfig(ComponentConfig):
     """How this process calls models that live in other processes.
 
     `host` and `port` are read and ignored: they named the socket of an older gateway, and where a
-    model runs is now said in serve_config.yaml.
+    model runs is now said in serve_config.yaml. Pages of other `origins` (`http://host:port`, as
+    browsers name them) may open WebSockets.
     """
 
     host: str | None = None
@@ -38,6 +39,7 @@ class GatewayConfig(ComponentConfig):
     pool_size: int = Field(default=64, ge=1, description="calls in flight per model")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds until a call is given up")
     limits: Limits = Limits()
+    origins: tuple[str, ...] = ()
 
 
 class Edge(BaseModel):

@@ -12,7 +12,8 @@ MantaError
 │   ├── TooSlow               it did not come in time
 │   ├── UnsupportedMedia      the body's content type or encoding is not handled
 │   ├── ModelNotFound
-│   └── PipelineNotFound
+│   ├── PipelineNotFound
+│   └── RegionNotFound
 ├── ServingError            our fault, or our load
 │   ├── ModelNotReady         still loading, or failed to load
 │   ├── QueueFull             shed: try again later
@@ -90,6 +91,10 @@ class ModelNotFound(RequestError):
 
 class PipelineNotFound(RequestError):
     """No such pipeline here."""
+
+
+class RegionNotFound(RequestError):
+    """No such shared memory region is registered."""
 
 
 class ServingError(MantaError):

@@ -101,6 +101,15 @@ class ModelHandle(Protocol):
         """One for each served version, or for `version` alone. Raises as `metadata` does."""
         ...
 
+    async def trace_settings(
+        self, own: Mapping[str, JsonValue], for_all: Mapping[str, JsonValue] | None = None
+    ) -> Mapping[str, JsonValue]:
+        """Change them, and tell those in force: see `app.telemetry.tracing.Tracer.change`.
+
+        Raises ModelNotReady where the model's process is away.
+        """
+        ...
+
 
 class ModelControl(Protocol):
     """Loading and unloading models while the server runs."""

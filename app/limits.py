@@ -10,7 +10,7 @@ MIB = 1024 * 1024
 class Limits(ComponentConfig):
     """Everything above is refused, and before memory is taken for it.
 
-    body_bytes: of a body as it comes over the wire, and of one WebSocket message.
+    body_bytes: of a body as it comes over the wire.
     decompressed_bytes: of a body that came compressed.
     json_depth: how deep arrays and objects may be nested in one another.
     elements: of one tensor.
@@ -24,6 +24,7 @@ class Limits(ComponentConfig):
     receive_seconds: from the first byte of a request over HTTP, or from when its connection was
         made, to its last byte.
     connections: over HTTP at once, for each process; HAProxy has its own limit.
+    message_bytes: of one WebSocket message.
     """
 
     body_bytes: int = Field(default=64 * MIB, ge=1)
@@ -39,6 +40,7 @@ class Limits(ComponentConfig):
     head_bytes: int = Field(default=64 * 1024, ge=1024)
     receive_seconds: float = Field(default=30.0, gt=0)
     connections: int = Field(default=1000, ge=1)
+    message_bytes: int = Field(default=8 * MIB, ge=1, le=16 * MIB)
 
 
 DEFAULT = Limits()

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from app.api.direct import DirectConfig
 from app.api.grpc_config import GrpcConfig
+from app.api.shared_memory import SharedMemory, SharedMemoryConfig
 from app.limits import Limits
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -24,9 +25,13 @@ class AppArgs(BaseModel):
 
 
 class ServingArgs(AppArgs):
-    """A process that answers over HTTP; `direct` opens a door of its own, past Serve's."""
+    """A process that answers over HTTP; `direct` opens a door of its own, past Serve's.
+
+    With `shared_memory`, tensors may be in memory that a client on the same machine shares.
+    """
 
     direct: DirectConfig | None = None
+    shared_memory: SharedMemoryConfig | None = None
 
 
 class ModelArgs(ServingArgs):
@@ -77,3 +82,9 @@ class StreamsArgs(HostArgs):
 def resolved(path: Path) -> Path:
     """A path of the configuration, as this process can open it."""
     return path if path.is_absolute() else PROJECT / path
+
+
+def shared_memory(args: ServingArgs) -> SharedMemory | None:
+    """Raises ConfigurationError."""
+    config = args.shared_memory
+    return None if config is None else SharedMemory(config, resolved(config.registry))

@@ -69,6 +69,7 @@ class ServeApplications(Applications):
             timeout_s=self._timeout_s,
             limits=self._limits,
             override=dict(override),
+            shared_memory=self._args.shared_memory,
         )
         environment = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
         options = {"num_cpus": 0.1, "runtime_env": {"env_vars": environment}}

@@ -18,7 +18,7 @@ from app.config import GatewayConfig
 from app.errors import ConfigurationError, ModelNotReady
 from app.types import JsonValue
 from deployments.announce import announce
-from deployments.args import GatewayArgs, resolved
+from deployments.args import GatewayArgs, resolved, shared_memory
 from deployments.cleanup import remove_session_after_end
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.control import ServeApplications
@@ -40,7 +40,7 @@ class GatewayReplica:
     async def __init__(self, args: GatewayArgs) -> None:  # type: ignore[misc]  # Serve awaits it
         asyncio.get_running_loop().run_in_executor(None, remove_session_after_end)
         self._process = Process(args)
-        self._dataplane = DataPlane(self._process.models)
+        self._dataplane = DataPlane(self._process.models, memory=shared_memory(args))
         self._others = [
             RemoteProcesses(serve.get_replica_context().app_name, GATEWAY_DEPLOYMENT),
             *(RemoteProcesses(name, MODEL_DEPLOYMENT) for name in args.remote),
@@ -57,7 +57,12 @@ class GatewayReplica:
         )
         self._dataplane.control = self._control
         self._app = build_gateway_app(
-            self._dataplane, self._process.host, self._statuses, gateway.timeout_s, gateway.limits
+            self._dataplane,
+            self._process.host,
+            self._statuses,
+            gateway.timeout_s,
+            gateway.limits,
+            gateway.origins,
         )
         self._doors = direct_doors(self._app, args.direct, gateway.limits)
         await self._process.open()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from app.errors import DeadlineExceeded, ModelNotReady
+from app.telemetry.tracing import TraceSettings
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
 
 GATEWAY_DEPLOYMENT = "Gateway"
@@ -59,11 +61,22 @@ class RemoteModelHandle:
         answer = await self._call("statistics", self._timeout_s, version)
         return cast(tuple[ModelStatistics, ...], answer)
 
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None = None
+    ) -> TraceSettings:
+        """Of all replicas; one that is started later begins without them."""
+        answers = self._handle.broadcast("trace_settings", dict(own), for_all).results_async()
+        settings = cast(list[TraceSettings], await self._answered(answers, STATUS_TIMEOUT_S))
+        if not settings:
+            raise ModelNotReady(f"model {self.name!r} is away")
+        return settings[0]
+
     async def _call(self, method: str, timeout_s: float, *arguments: object) -> object:
+        return await self._answered(getattr(self._handle, method).remote(*arguments), timeout_s)
+
+    async def _answered(self, answer: Awaitable[object], timeout_s: float) -> object:
         try:
-            return await asyncio.wait_for(
-                getattr(self._handle, method).remote(*arguments), timeout_s
-            )
+            return await asyncio.wait_for(answer, timeout_s)
         except asyncio.TimeoutError:
             raise DeadlineExceeded(
                 f"model {self.name!r} did not answer within {max(0.0, timeout_s):.3g} s"

@@ -13,6 +13,7 @@ from app.api.dataplane import DataPlane
 from app.api.direct import direct_doors
 from app.api.rest import build_model_app
 from app.telemetry.logging import configure_logging
+from app.telemetry.tracing import TraceSettings
 from app.types import (
     InferenceRequest,
     InferenceResponse,
@@ -21,7 +22,7 @@ from app.types import (
     ModelState,
     ModelStatistics,
 )
-from deployments.args import ModelArgs
+from deployments.args import ModelArgs, shared_memory
 from deployments.front import answer_in_front
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
@@ -38,7 +39,8 @@ class ModelReplica:
         configure_logging()
         repository = open_repository(args)
         self._service = LocalModelService(repository, args.model)
-        self._dataplane = DataPlane({args.model: self._service})
+        memory = shared_memory(args)
+        self._dataplane = DataPlane({args.model: self._service}, memory=memory)
         self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
         self._doors = direct_doors(self._app, args.direct, args.limits)
         await self._service.load(cast(Mapping[str, JsonValue], args.override) or None)
@@ -60,6 +62,11 @@ class ModelReplica:
 
     async def statistics(self, version: str | None) -> tuple[ModelStatistics, ...]:
         return await self._service.statistics(version)
+
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None
+    ) -> TraceSettings:
+        return await self._service.trace_settings(own, for_all)
 
     async def states(self) -> tuple[ModelState, ...]:
         return self._service.states()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 from app.errors import MantaError
+from app.telemetry.tracing import TraceSettings
 from app.types import (
     InferenceRequest,
     InferenceResponse,
@@ -98,6 +99,11 @@ class OnDemandModel:
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
         """Of the versions that are loaded: asking does not load."""
         return await self.service.statistics(version) if self.service.state == "ready" else ()
+
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None = None
+    ) -> TraceSettings:
+        return await self.service.trace_settings(own, for_all)
 
     def admit(self, deadline: float, version: str | None = None) -> None:
         """A model that is not loaded yet is loaded by the request; the others know their queue."""

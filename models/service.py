@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.errors import InferenceFailed, InvalidInput, MantaError, ModelNotFound, ModelNotReady
+from app.telemetry.tracing import Tracer, TraceSettings
 from app.types import (
     InferenceRequest,
     InferenceResponse,
@@ -65,6 +66,7 @@ class LocalModelService:
         self._state: State = "loading"
         self._changing = asyncio.Lock()
         self._runs_well = True
+        self._tracer = Tracer(name)
         self.reason = ""
 
     @property
@@ -110,8 +112,10 @@ class LocalModelService:
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         version = self._ready_version(request.version)
+        trace = self._tracer.begin(request, version.version) if self._tracer.on else None
+        response = None
         try:
-            response = await version.infer(request)
+            response = await version.infer(request, trace)
         except MantaError:
             raise
         except Exception as error:
@@ -119,6 +123,9 @@ class LocalModelService:
                 logger.exception("model %r failed to run a request", self.name)
             self._runs_well = False
             raise InferenceFailed(f"model {self.name!r} failed to run this request") from error
+        finally:
+            if trace is not None:
+                self._tracer.end(trace, succeeded=response is not None)
         self._runs_well = True
         return response
 
@@ -134,6 +141,12 @@ class LocalModelService:
         if version is not None or self._served is None:
             return (chosen.statistics(),)
         return tuple(each.version.statistics() for each in self._served.loaded.values())
+
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None = None
+    ) -> TraceSettings:
+        self._tracer.change(own, for_all)
+        return self._tracer.settings()
 
     async def close(self) -> None:
         """Unload, after what waits and runs. Requests that come later get ModelNotReady."""

@@ -13,6 +13,7 @@ from app.batching import BatchStats, DynamicBatcher
 from app.cost import CostCurves
 from app.errors import ModelNotReady
 from app.interfaces import Model
+from app.telemetry.tracing import Trace, mark_all
 from app.types import Arrays, Duration, InferenceRequest, InferenceResponse, ModelStatistics
 from models.checks import check_answer, check_inputs, check_outputs, key_of
 from models.health import Health
@@ -57,6 +58,7 @@ class ModelVersion:
             monotonic=time.monotonic,
         )
         self._processor_seconds = CostCurves()
+        self._traces: dict[int, Trace] = {}
         self._batcher: DynamicBatcher[Arrays, Arrays] = DynamicBatcher(
             self._run,
             max_rows=self.metadata.max_batch_size,
@@ -111,19 +113,28 @@ class ModelVersion:
         """Raises what `infer` would raise for any request with this deadline."""
         self._batcher.admit(deadline)
 
-    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+    async def infer(
+        self, request: InferenceRequest, trace: Trace | None = None
+    ) -> InferenceResponse:
         """Raises RequestError or ServingError, and whatever the model raised for this request."""
         if fault := self._health.fault:
             raise ModelNotReady(f"model {self.metadata.name!r} is out of order: {fault}")
         rows = check_inputs(self.metadata, request.inputs)
         if request.outputs:
             check_outputs(self.metadata, request)
-        outputs = await self._batcher.submit(
-            request.inputs,
-            key=self._key_of(request.inputs),
-            rows=rows,
-            deadline=request.deadline,
-        )
+        if trace is not None:
+            trace.mark("QUEUE_START")
+            self._traces[id(request.inputs)] = trace
+        try:
+            outputs = await self._batcher.submit(
+                request.inputs,
+                key=self._key_of(request.inputs),
+                rows=rows,
+                deadline=request.deadline,
+            )
+        finally:
+            if trace is not None:
+                self._traces.pop(id(request.inputs), None)
         if request.outputs:
             outputs = {name: outputs[name] for name in request.outputs}
         return InferenceResponse(self.metadata.name, self.version, outputs, request.id)
@@ -154,7 +165,14 @@ class ModelVersion:
         return outputs
 
     def _run_now(self, inputs: Arrays) -> Arrays:
+        if self._traces:
+            [outputs], _ = self._predict((inputs,), self._rows((inputs,)))
+            return outputs
         return self._checked_run(inputs, self._rows((inputs,))[0])
+
+    def _traces_of(self, batch: Sequence[Arrays]) -> list[Trace]:
+        found = (self._traces.get(id(inputs)) for inputs in batch)
+        return [trace for trace in found if trace is not None]
 
     def _is_short(self, key: Hashable, rows: int) -> bool:
         """By its processor time, since a busy process stretches the time that a thread's run takes;
@@ -169,11 +187,17 @@ class ModelVersion:
         self, batch: Sequence[Arrays], rows: Sequence[int]
     ) -> tuple[Sequence[Arrays], float]:
         """The answers, and the processor time that they took in this thread, in seconds."""
+        traces = self._traces_of(batch) if self._traces else ()
+        mark_all(traces, "COMPUTE_START")
         inputs = batch[0] if len(batch) == 1 else _stacked(batch)
+        mark_all(traces, "COMPUTE_INPUT_END")
         started = time.thread_time()
         outputs = self._checked_run(inputs, sum(rows))
         seconds = time.thread_time() - started
-        return ([outputs] if len(batch) == 1 else _split(outputs, rows)), seconds
+        mark_all(traces, "COMPUTE_OUTPUT_START")
+        parts = [outputs] if len(batch) == 1 else _split(outputs, rows)
+        mark_all(traces, "COMPUTE_END")
+        return parts, seconds
 
     def _checked_run(self, inputs: Arrays, rows: int) -> Arrays:
         self._health.run_starts()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 
 import orjson
@@ -9,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from app.api.codec import JSON, Call, decode_fields, encode_response
+from app.api.codec import AnswerForm, Call, decode_fields
 from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_statistics
 from app.api.fields import Fields, mapping, text
 from app.api.http import json_response, log_failure
+from app.api.infer import answer_call
 from app.api.nested import decode_nested, encode_nested, is_protocol
+from app.api.pictures import Pictures
 from app.api.repository import config_of, control_of, fields_of
 from app.api.status import status_of, text_of
 from app.errors import InvalidInput
@@ -22,73 +25,129 @@ from app.limits import Limits
 from app.types import InferenceRequest, JsonValue
 
 
-def alias_routes(dataplane: DataPlane, timeout_s: float, limits: Limits) -> list[BaseRoute]:
+def alias_routes(
+    dataplane: DataPlane, pictures: Pictures, timeout_s: float, limits: Limits
+) -> list[BaseRoute]:
     return [
-        *_inference_routes(dataplane, timeout_s, limits),
+        *_predict_routes(dataplane, pictures, timeout_s, limits),
+        *_inference_routes(dataplane, pictures, timeout_s, limits),
         *_model_routes(dataplane, limits),
         *_health_routes(dataplane),
     ]
 
 
-def _inference_routes(dataplane: DataPlane, timeout_s: float, limits: Limits) -> list[BaseRoute]:
+def _predict_routes(
+    dataplane: DataPlane, pictures: Pictures, timeout_s: float, limits: Limits
+) -> list[BaseRoute]:
     async def predict(request: Request) -> Response:
-        """Answers `instances` with `predictions`, and `inputs` with `outputs`."""
-        data = await fields_of(request, limits)
+        """Answers `instances` and pictures with `predictions`, and `inputs` with `outputs`."""
         name = request.path_params["name"]
-        metadata = await dataplane.model_metadata(name)
+        pictures.check(name)
+        if files := await pictures.in_body(request):
+            return json_response({"predictions": _results(await pictures.answers(name, files))})
+        data = await fields_of(request, limits)
         asked = "instances" if "instances" in data else "inputs"
         if asked not in data:
             raise InvalidInput("needs inputs or instances")
+        answered = "predictions" if asked == "instances" else "outputs"
+        if files := pictures.in_json(data[asked], asked):
+            return json_response({answered: _results(await pictures.answers(name, files))})
+        metadata = await dataplane.model_metadata(name)
         inputs = decode_nested(data[asked], metadata, asked, limits)
         deadline = time.monotonic() + timeout_s
         response = await dataplane.infer(InferenceRequest(name, inputs, deadline=deadline))
-        answered = "predictions" if asked == "instances" else "outputs"
         return json_response({answered: encode_nested(response)})
 
+    return [
+        Route("/v1/models/{name}:predict", predict, methods=["POST"]),
+        Route("/v1/models/{name}/predict", predict, methods=["POST"]),
+    ]
+
+
+def _inference_routes(
+    dataplane: DataPlane, pictures: Pictures, timeout_s: float, limits: Limits
+) -> list[BaseRoute]:
     async def one(data: Fields) -> bytes:
         name = text(data, "model", "the body")
+        if files := pictures.in_json(data.get("image"), "image"):
+            return _dumped(await pictures.answer(name, files[0]))
         version = data.get("version")
         if version is not None:
             version = str(version)  # as a number, too
         deadline = time.monotonic() + timeout_s
         if is_protocol(data.get("inputs")):
-            call = decode_fields(name, version, data, deadline, limits=limits)
+            call = decode_fields(
+                name, version, data, deadline, limits=limits, memory=dataplane.memory
+            )
         else:
             metadata = await dataplane.model_metadata(name, version)
             inputs = decode_nested(data.get("inputs"), metadata, "inputs", limits)
             rest = {key: value for key, value in data.items() if key != "inputs"}
-            request = decode_fields(name, version, rest, deadline, limits=limits).request
-            call = Call(replace(request, inputs=inputs), JSON)
-        return encode_response(await dataplane.infer(call.request)).body
+            request, form = decode_fields(
+                name, version, rest, deadline, limits=limits, memory=dataplane.memory
+            )
+            call = Call(replace(request, inputs=inputs), form)
+        in_json = AnswerForm(classes=call.form.classes, places=call.form.places)
+        return (await answer_call(dataplane, Call(call.request, in_json))).body
 
     async def infer(request: Request) -> Response:
+        """The model is named in the body, or for pictures in the query: `?model=`."""
+        if files := await pictures.in_body(request):
+            if len(files) > 1:
+                raise InvalidInput("more than one picture: send them to /api/v1/batch")
+            return json_response(await pictures.answer(_model_of(request), files[0]))
         answer = await one(await fields_of(request, limits))
         return Response(answer, media_type="application/json")
 
-    async def each(item: object) -> orjson.Fragment | dict[str, JsonValue]:
+    async def settled(answer: Awaitable[bytes]) -> orjson.Fragment | dict[str, JsonValue]:
         try:
-            return orjson.Fragment(await one(mapping(item, "a request")))
+            return orjson.Fragment(await answer)
         except Exception as error:  # noqa: BLE001 - one item's error is its own answer
             status = status_of(error).http
             log_failure(status, error)
             return {"error": text_of(error), "status": status}
 
+    async def of_item(item: object) -> bytes:
+        return await one(mapping(item, "a request"))
+
+    async def of_picture(model: str, picture: bytes) -> bytes:
+        return _dumped(await pictures.answer(model, picture))
+
     async def batch(request: Request) -> Response:
-        """`{"requests": [...]}`: every one at once, each answered by its result or its error."""
-        requests = (await fields_of(request, limits)).get("requests")
-        if not isinstance(requests, list):
-            raise InvalidInput("requests: must be an array")
-        if len(requests) > limits.batch_requests:
-            raise InvalidInput(f"requests: more than {limits.batch_requests}")
-        results = await asyncio.gather(*map(each, requests))
+        """`{"requests": [...]}`, or pictures as the parts of a multipart body: every one at once,
+        each answered by its result or its error."""
+        if files := await pictures.in_body(request):
+            model = _model_of(request)
+            answers = [of_picture(model, each) for each in files]
+        else:
+            requests = (await fields_of(request, limits)).get("requests")
+            if not isinstance(requests, list):
+                raise InvalidInput("requests: must be an array")
+            if len(requests) > limits.batch_requests:
+                raise InvalidInput(f"requests: more than {limits.batch_requests}")
+            answers = [of_item(each) for each in requests]
+        results = await asyncio.gather(*map(settled, answers))
         return Response(orjson.dumps({"results": results}), media_type="application/json")
 
     return [
-        Route("/v1/models/{name}:predict", predict, methods=["POST"]),
-        Route("/v1/models/{name}/predict", predict, methods=["POST"]),
         Route("/api/v1/infer", infer, methods=["POST"]),
         Route("/api/v1/batch", batch, methods=["POST"]),
     ]
+
+
+def _model_of(request: Request) -> str:
+    model = request.query_params.get("model", "")
+    if not model:
+        raise InvalidInput("a picture needs ?model=NAME")
+    return model
+
+
+def _results(answers: Iterable[Mapping[str, JsonValue]]) -> list[JsonValue]:
+    return [answer["result"] for answer in answers]
+
+
+def _dumped(answer: Mapping[str, JsonValue]) -> bytes:
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _model_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:

@@ -27,8 +27,9 @@ from app.api.fields import (
     text,
     whole,
 )
+from app.api.shared_memory import Placement, SharedMemory, placement_of, switched_on
 from app.datatypes import datatype_of, dtype_of
-from app.errors import InvalidInput
+from app.errors import InvalidInput, TooLarge
 from app.limits import DEFAULT, Limits
 from app.types import Array, InferenceRequest, InferenceResponse, JsonValue
 
@@ -36,7 +37,6 @@ RESERVED = ("triton_", "manta_")
 """Names that a server keeps for itself; no caller may set them."""
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
-_SHARED_MEMORY = "shared_memory_region"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,14 @@ class AnswerForm:
     """How a caller wants its outputs: as raw bytes, as the best classes, or as JSON numbers.
 
     `binary` holds for outputs that `by_output` says nothing of; `classes` is how many of the best
-    classes of an output to tell instead of the tensor.
+    classes of an output to tell instead of the tensor. Outputs with a place in `places` are written
+    there, and only their description is answered.
     """
 
     binary: bool = False
     by_output: Mapping[str, bool] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, Placement] = field(default_factory=dict)
 
 
 class Call(NamedTuple):
@@ -77,10 +79,12 @@ def decode_request(
     *,
     header_length: int | None = None,
     limits: Limits = DEFAULT,
+    memory: SharedMemory | None = None,
 ) -> Call:
     """Raises InvalidInput naming the field, before anything of the stated size is allocated.
 
     Bytes from `header_length` on are raw tensors, in the order of the inputs that announce them.
+    Without `memory`, a tensor in shared memory raises NotSupported.
     """
     json = body if header_length is None else memoryview(body)[:header_length]
     document = mapping(decode_json(json), "the body")
@@ -93,6 +97,7 @@ def decode_request(
         deadline,
         raw=memoryview(body)[len(json) :] if header_length is not None else None,
         limits=limits,
+        memory=memory,
     )
 
 
@@ -104,22 +109,28 @@ def decode_fields(
     *,
     raw: memoryview | None = None,
     limits: Limits = DEFAULT,
+    memory: SharedMemory | None = None,
 ) -> Call:
     """As `decode_request`, for a document that is parsed already."""
     request_id = data.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInput("id must be a string")
     options = parameters(data, "")
-    inputs = _decode_inputs(items(data, "inputs", limits.tensors), raw, limits)
-    outputs, form = _decode_outputs(data, options, limits)
+    inputs = _decode_inputs(items(data, "inputs", limits.tensors), raw, limits, memory)
+    outputs, form = _decode_outputs(data, options, limits, memory)
     if options:
         deadline = checked_options(options, deadline)
     request = InferenceRequest(model, inputs, version, request_id, outputs, options, deadline)
     return Call(request, form)
 
 
-def encode_response(response: InferenceResponse, form: AnswerForm = JSON) -> Answer:
-    """The body: JSON, followed by the raw bytes of those outputs that are wanted so."""
+def encode_response(
+    response: InferenceResponse, form: AnswerForm = JSON, memory: SharedMemory | None = None
+) -> Answer:
+    """The body: JSON, followed by the raw bytes of those outputs that are wanted so.
+
+    Raises InvalidInput where an output has no room in its place in `memory`.
+    """
     raw: list[bytes | memoryview] = []
     outputs: list[dict[str, object]] = []
     for name, array in response.outputs.items():
@@ -128,7 +139,9 @@ def encode_response(response: InferenceResponse, form: AnswerForm = JSON) -> Ans
             "datatype": datatype_of(array.dtype),
             "shape": array.shape,
         }
-        if form.by_output.get(name, form.binary):
+        if name in form.places:
+            output["parameters"] = placed(array, form.places[name], memory)
+        elif form.by_output.get(name, form.binary):
             data = memoryview(encode_raw(array))
             output["parameters"] = {"binary_data_size": data.nbytes}
             raw.append(data)
@@ -148,6 +161,15 @@ def encode_response(response: InferenceResponse, form: AnswerForm = JSON) -> Ans
     return Answer(b"".join([header, *raw]), len(header))
 
 
+def placed(array: Array, place: Placement, memory: SharedMemory | None) -> dict[str, JsonValue]:
+    """Write an output into its place; the parameters that tell its caller so."""
+    told: dict[str, JsonValue] = {
+        "shared_memory_region": place.region,
+        "shared_memory_byte_size": switched_on(memory).write(place, encode_raw(array)),
+    }
+    return told | {"shared_memory_offset": place.offset} if place.offset else told
+
+
 def _beside_data(document: Fields, limits: Limits) -> object:
     """All but the tensors' data, as deep as it is: rows of numbers cost time to look through, and
     how deep they may be is known to whoever decodes them."""
@@ -160,10 +182,13 @@ def _beside_data(document: Fields, limits: Limits) -> object:
 
 
 def _decode_inputs(
-    tensors: list[JsonValue], raw: memoryview | None, limits: Limits
+    tensors: list[JsonValue],
+    raw: memoryview | None,
+    limits: Limits,
+    memory: SharedMemory | None,
 ) -> dict[str, Array]:
     inputs: dict[str, Array] = {}
-    taken = 0
+    taken = shared = 0
     for index, item in enumerate(tensors):
         where = f"inputs[{index}]"
         tensor = mapping(item, where)
@@ -171,7 +196,15 @@ def _decode_inputs(
         if name in inputs:
             raise InvalidInput(f"{where}.name: {name!r} is there twice")
         datatype, shape = _description(tensor, where, limits)
-        size = _raw_size(tensor, where)
+        options = parameters(tensor, f"{where}.") if "parameters" in tensor else {}
+        place = placement_of(options, where) if options else None
+        if place is not None:
+            shared += place.byte_size
+            check_shared(shared, place, limits)
+            region = memoryview(switched_on(memory).read(place))
+            inputs[name] = decode_raw(region, datatype, shape, place.where)
+            continue
+        size = whole(options, "binary_data_size", f"{where}.parameters.") if options else None
         if size is None:
             inputs[name] = codec_json.decode_data(tensor.get("data"), datatype, shape, where)
             continue
@@ -209,16 +242,8 @@ def _description(tensor: Fields, where: str, limits: Limits) -> tuple[str, tuple
     return datatype, tuple(shape)
 
 
-def _raw_size(tensor: Fields, where: str) -> int | None:
-    if "parameters" not in tensor:
-        return None
-    options = parameters(tensor, f"{where}.")
-    refuse_shared_memory(options, where)
-    return whole(options, "binary_data_size", f"{where}.parameters.")
-
-
 def _decode_outputs(
-    data: Fields, options: Fields, limits: Limits
+    data: Fields, options: Fields, limits: Limits, memory: SharedMemory | None
 ) -> tuple[tuple[str, ...], AnswerForm]:
     wanted = items(data, "outputs", limits.tensors)
     binary = flag(options, "binary_data_output", "parameters.", default=False)
@@ -227,6 +252,7 @@ def _decode_outputs(
     names: list[str] = []
     by_output: dict[str, bool] = {}
     classes: dict[str, int] = {}
+    places: dict[str, Placement] = {}
     for index, item in enumerate(wanted):
         where = f"outputs[{index}]"
         output = mapping(item, where)
@@ -235,13 +261,16 @@ def _decode_outputs(
         if "parameters" not in output:
             continue
         own = parameters(output, f"{where}.")
-        refuse_shared_memory(own, where)
+        place = placement_of(own, where)
+        if place is not None:
+            switched_on(memory).check(place)
+            places[name] = place
         if "binary_data" in own:
             by_output[name] = flag(own, "binary_data", f"{where}.parameters.", default=binary)
         count = whole(own, "classification", f"{where}.parameters.")
         if count:
             classes[name] = count
-    return tuple(names), AnswerForm(binary, by_output, classes)
+    return tuple(names), AnswerForm(binary, by_output, classes, places)
 
 
 def checked_options(options: Fields, deadline: float | None) -> float | None:
@@ -261,6 +290,7 @@ def checked_options(options: Fields, deadline: float | None) -> float | None:
     return own if deadline is None else min(deadline, own)
 
 
-def refuse_shared_memory(options: Fields, where: str) -> None:
-    if _SHARED_MEMORY in options:
-        raise InvalidInput(f"{where}.parameters.{_SHARED_MEMORY}: shared memory is switched off")
+def check_shared(size: int, place: Placement, limits: Limits) -> None:
+    """`size` is that of a request's inputs in shared memory so far."""
+    if size > limits.decompressed_bytes:
+        raise TooLarge(f"{place.where}: the inputs are over {limits.decompressed_bytes} bytes")

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app import __version__
 from app.api.log_settings import LogSettings
+from app.api.shared_memory import SharedMemory
 from app.errors import InvalidInput, ModelNotFound
 from app.interfaces import ModelControl, ModelHandle
+from app.telemetry.tracing import DEFAULTS, TraceSettings, applied, checked_trace_settings
 from app.types import (
     InferenceRequest,
     InferenceResponse,
@@ -34,19 +36,30 @@ _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 class DataPlane:
     """The models that one process can answer for, wherever each of them runs.
 
-    Without `control` no model can be loaded or unloaded by callers; it may be given later.
+    Without `control` no model can be loaded or unloaded by callers; it may be given later. Without
+    `memory` no tensor can be in shared memory.
     """
 
     def __init__(
-        self, models: Mapping[str, ModelHandle], control: ModelControl | None = None
+        self,
+        models: Mapping[str, ModelHandle],
+        control: ModelControl | None = None,
+        memory: SharedMemory | None = None,
     ) -> None:
         self._models = dict(models)
         self.control = control
+        self.memory = memory
         self.logs = LogSettings()
+        self._traces: TraceSettings = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     def add(self, name: str, handle: ModelHandle) -> None:
         """From now on answer for this model, too, or by this handle."""
         self._models[name] = handle
+        if self._traces:
+            telling = asyncio.ensure_future(self._tell_traces([handle]))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
 
     def remove(self, name: str) -> None:
         """Know this model no more; requests that it has already are not touched."""
@@ -64,7 +77,11 @@ class DataPlane:
 
     def server_metadata(self) -> dict[str, JsonValue]:
         """`extensions` lists what works here, and nothing else."""
-        extensions = [*EXTENSIONS, *(["model_repository"] if self.control is not None else [])]
+        extensions = [
+            *EXTENSIONS,
+            *(["model_repository"] if self.control is not None else []),
+            *(["system_shared_memory"] if self.memory is not None else []),
+        ]
         return {"name": NAME, "version": __version__, "extensions": list(extensions)}
 
     async def ready(self) -> bool:
@@ -100,6 +117,24 @@ class DataPlane:
             *(self._models[name].statistics() for name in self.names()), return_exceptions=True
         )
         return [entry for answer in each if isinstance(answer, tuple) for entry in answer]
+
+    async def trace_settings(self, name: str | None, change: TraceSettings) -> TraceSettings:
+        """Change those of a model, or of every model without ones of its own; those in force.
+
+        Nothing is changed where InvalidInput is raised.
+        """
+        checked = checked_trace_settings(change)
+        if name is not None:
+            return await self.model(name).trace_settings(checked)
+        if checked:
+            self._traces = applied(self._traces, checked)
+            await self._tell_traces(self._models.values())
+        return {**DEFAULTS, **self._traces}
+
+    async def _tell_traces(self, handles: Iterable[ModelHandle]) -> None:
+        """A model that is away begins without them when it is back."""
+        told = (handle.trace_settings({}, self._traces) for handle in handles)
+        await asyncio.gather(*told, return_exceptions=True)
 
     def admit(self, name: str, version: str | None, deadline: float) -> None:
         """Raises at once what `infer` would raise for any such request: see ModelHandle."""

@@ -1,6 +1,6 @@
 """The gateway's HTTP routes: the protocol's server part, pipelines, status, metrics, docs."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -14,10 +14,12 @@ from app.api.descriptions import encode_statistics
 from app.api.http import json_response, on_error
 from app.api.infer import InferEndpoint
 from app.api.openapi import document
+from app.api.pictures import Pictures
 from app.api.pipelines import pipeline_routes
 from app.api.repository import repository_routes
 from app.api.rest import model_routes
 from app.api.settings import settings_routes
+from app.api.shared_memory_routes import shared_memory_routes
 from app.api.stream import stream_routes
 from app.errors import MantaError
 from app.limits import DEFAULT, Limits
@@ -34,8 +36,12 @@ def build_gateway_app(
     statuses: Statuses,
     timeout_s: float,
     limits: Limits = DEFAULT,
+    origins: Collection[str] = (),
 ) -> ASGIApp:
-    """`statuses` asks every process of the product what it holds."""
+    """`statuses` asks every process of the product what it holds.
+
+    Pages of other `origins` may open WebSockets.
+    """
     api = FastAPI(
         title="Manta",
         version=__version__,
@@ -45,16 +51,18 @@ def build_gateway_app(
     for error in (MantaError, HTTPException, Exception):
         api.add_exception_handler(error, on_error)
     _add_server_routes(api, dataplane)
+    pictures = Pictures(dataplane, pipelines, timeout_s, limits)
     for routes in (
         pipeline_routes(pipelines, timeout_s, limits),
         repository_routes(dataplane, limits),
-        settings_routes(dataplane.logs, limits),
-        alias_routes(dataplane, timeout_s, limits),
-        stream_routes(pipelines, timeout_s, limits),
+        settings_routes(dataplane, limits),
+        shared_memory_routes(dataplane, limits),
+        alias_routes(dataplane, pictures, timeout_s, limits),
+        stream_routes(dataplane, pipelines, timeout_s, limits, origins),
     ):
         api.router.routes.extend(routes)
     _add_status_routes(api, statuses)
-    api.router.routes.extend(model_routes(dataplane))
+    api.router.routes.extend(model_routes(dataplane, limits))
     document(api)
     return InferEndpoint(api, dataplane, timeout_s, limits)
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from app.api.codec import checked_options, refuse_shared_memory
+from app.api.codec import check_shared, checked_options, placed
 from app.api.codec_binary import decode_raw, encode_raw
 from app.api.fields import whole
 from app.api.proto import inference_pb2 as pb
+from app.api.shared_memory import Placement, SharedMemory, placement_of, switched_on
 from app.datatypes import DTYPES, datatype_of, dtype_of
 from app.errors import InvalidInput
 from app.limits import Limits
@@ -53,10 +54,12 @@ _STREAMED = b"\x12"
 
 
 class GrpcCall(NamedTuple):
-    """A request, and how many of the best classes to tell of an output instead of the tensor."""
+    """A request; how many of the best classes to tell of an output instead of the tensor; and
+    where in shared memory an output is to be written."""
 
     request: InferenceRequest
     classes: Mapping[str, int]
+    places: Mapping[str, Placement]
 
 
 def parse_request(data: bytes) -> pb.ModelInferRequest:
@@ -68,13 +71,19 @@ def parse_request(data: bytes) -> pb.ModelInferRequest:
 
 
 def decode_request(
-    message: pb.ModelInferRequest, deadline: float | None, limits: Limits
+    message: pb.ModelInferRequest,
+    deadline: float | None,
+    limits: Limits,
+    memory: SharedMemory | None = None,
 ) -> GrpcCall:
     """Raises InvalidInput naming the field, before anything of the stated size is allocated."""
     outputs: tuple[str, ...] = ()
     classes: dict[str, int] = {}
+    places: dict[str, Placement] = {}
     if message.outputs:
-        outputs = _decode_outputs(message, classes, limits)
+        outputs = _decode_outputs(message, classes, places, limits)
+        for place in places.values():
+            switched_on(memory).check(place)
     options: dict[str, JsonValue] = {}
     if message.parameters:
         options = _values(message.parameters)
@@ -84,16 +93,21 @@ def decode_request(
         model=message.model_name,
         version=message.model_version or None,
         id=message.id or None,
-        inputs=_decode_inputs(message, limits),
+        inputs=_decode_inputs(message, limits, memory),
         outputs=outputs,
         parameters=options,
         deadline=deadline,
     )
-    return GrpcCall(request, classes)
+    return GrpcCall(request, classes, places)
 
 
-def encode_response(response: InferenceResponse) -> bytes:
-    """A serialized ModelInferResponse; every output is raw, as Triton answers.
+def encode_response(
+    response: InferenceResponse,
+    places: Mapping[str, Placement] = {},
+    memory: SharedMemory | None = None,
+) -> bytes:
+    """A serialized ModelInferResponse; every output is raw, as Triton answers, and empty where it
+    was written into shared memory.
 
     The tensors' bytes are appended to the serialized rest, and so are copied once: the fields of a
     message may stand in any order.
@@ -103,7 +117,15 @@ def encode_response(response: InferenceResponse) -> bytes:
     )
     parts: list[bytes | memoryview] = [b""]
     for name, array in response.outputs.items():
-        message.outputs.add(name=name, datatype=datatype_of(array.dtype), shape=array.shape)
+        output = message.outputs.add(
+            name=name, datatype=datatype_of(array.dtype), shape=array.shape
+        )
+        if name in places:
+            for field, told in placed(array, places[name], memory).items():
+                kind = "int64_param" if isinstance(told, int) else "string_param"
+                setattr(output.parameters[field], kind, told)
+            parts += (_RAW_OUTPUT, _varint(0))
+            continue
         raw = memoryview(encode_raw(array))
         parts += (_RAW_OUTPUT, _varint(raw.nbytes), raw)
     parts[0] = message.SerializeToString()
@@ -121,15 +143,20 @@ def streamed_error(request_id: str, text: str) -> bytes:
     return message.SerializeToString()
 
 
-def _decode_inputs(message: pb.ModelInferRequest, limits: Limits) -> dict[str, Array]:
+def _decode_inputs(
+    message: pb.ModelInferRequest, limits: Limits, memory: SharedMemory | None
+) -> dict[str, Array]:
     tensors, raw = message.inputs, message.raw_input_contents
     if len(tensors) > limits.tensors:
         raise InvalidInput(f"inputs: more than {limits.tensors} tensors")
-    if raw and len(raw) != len(tensors):
+    places = _input_places(message)
+    if raw and len(raw) != len(tensors) - len(places):
         raise InvalidInput(
-            f"raw_input_contents: has {len(raw)} elements but there are {len(tensors)} inputs"
+            f"raw_input_contents: has {len(raw)} elements but there are"
+            f" {len(tensors) - len(places)} inputs that are not in shared memory"
         )
     inputs: dict[str, Array] = {}
+    taken = shared = 0
     for index, tensor in enumerate(tensors):
         where = f"inputs[{index}]"
         name, datatype = tensor.name, tensor.datatype
@@ -139,17 +166,33 @@ def _decode_inputs(message: pb.ModelInferRequest, limits: Limits) -> dict[str, A
             raise InvalidInput(f"{where}.name: {name!r} is there twice")
         if datatype not in DTYPES:
             raise InvalidInput(f"{where}.datatype: {_unknown(datatype)}")
-        if tensor.parameters:
-            refuse_shared_memory(_values(tensor.parameters), where)
         shape = _shape(tuple(tensor.shape), where, limits)
-        if not raw:
+        place = places.get(index)
+        if place is not None:
+            shared += place.byte_size
+            check_shared(shared, place, limits)
+            region = memoryview(switched_on(memory).read(place))
+            inputs[name] = decode_raw(region, datatype, shape, place.where)
+        elif not raw:
             inputs[name] = _decode_contents(tensor, shape, where)
         elif tensor.HasField("contents"):
             raise InvalidInput(f"{where}.contents: must not be there beside raw_input_contents")
         else:
-            place = f"raw_input_contents[{index}]"
-            inputs[name] = decode_raw(memoryview(raw[index]), datatype, shape, place)
+            field = f"raw_input_contents[{taken}]"
+            inputs[name] = decode_raw(memoryview(raw[taken]), datatype, shape, field)
+            taken += 1
     return inputs
+
+
+def _input_places(message: pb.ModelInferRequest) -> dict[int, Placement]:
+    """Of the inputs in shared memory, by their number."""
+    places: dict[int, Placement] = {}
+    for index, tensor in enumerate(message.inputs):
+        if tensor.parameters:
+            place = placement_of(_values(tensor.parameters), f"inputs[{index}]")
+            if place is not None:
+                places[index] = place
+    return places
 
 
 def _shape(shape: tuple[int, ...], where: str, limits: Limits) -> tuple[int, ...]:
@@ -194,7 +237,10 @@ def _decode_contents(
 
 
 def _decode_outputs(
-    message: pb.ModelInferRequest, classes: dict[str, int], limits: Limits
+    message: pb.ModelInferRequest,
+    classes: dict[str, int],
+    places: dict[str, Placement],
+    limits: Limits,
 ) -> tuple[str, ...]:
     if len(message.outputs) > limits.tensors:
         raise InvalidInput(f"outputs: more than {limits.tensors} tensors")
@@ -207,7 +253,9 @@ def _decode_outputs(
         if not output.parameters:
             continue
         options = _values(output.parameters)
-        refuse_shared_memory(options, where)
+        place = placement_of(options, where)
+        if place is not None:
+            places[output.name] = place
         count = whole(options, "classification", f"{where}.parameters.")
         if count:
             classes[output.name] = count

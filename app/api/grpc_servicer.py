@@ -24,9 +24,10 @@ from app.api.grpc_codec import (
     streamed_error,
 )
 from app.api.http import log_failure
-from app.api.log_settings import TRACE, check_trace_setting
 from app.api.proto import inference_pb2 as pb
 from app.api.repository import config_of, control_of
+from app.api.shared_memory import switched_on
+from app.api.shared_memory_routes import NO_CUDA
 from app.api.status import status_of, text_of
 from app.errors import InvalidInput
 from app.limits import DEFAULT, Limits
@@ -37,9 +38,6 @@ STREAM_WINDOW = 64
 """Requests of one stream that are under way, unsent answers included; more are not read."""
 
 UNSUPPORTED = (
-    "SystemSharedMemoryStatus",
-    "SystemSharedMemoryRegister",
-    "SystemSharedMemoryUnregister",
     "CudaSharedMemoryStatus",
     "CudaSharedMemoryRegister",
     "CudaSharedMemoryUnregister",
@@ -83,7 +81,16 @@ class GrpcServicer:
             "RepositoryModelLoad": _unary(pb.RepositoryModelLoadRequest, self._load),
             "RepositoryModelUnload": _unary(pb.RepositoryModelUnloadRequest, self._unload),
             "LogSettings": _unary(pb.LogSettingsRequest, self._log_settings),
-            "TraceSetting": _unary(pb.TraceSettingRequest, _trace_setting),
+            "TraceSetting": _unary(pb.TraceSettingRequest, self._trace_setting),
+            "SystemSharedMemoryStatus": _unary(
+                pb.SystemSharedMemoryStatusRequest, self._memory_status
+            ),
+            "SystemSharedMemoryRegister": _unary(
+                pb.SystemSharedMemoryRegisterRequest, self._memory_register
+            ),
+            "SystemSharedMemoryUnregister": _unary(
+                pb.SystemSharedMemoryUnregisterRequest, self._memory_unregister
+            ),
             **dict.fromkeys(UNSUPPORTED, _unsupported),
             "ModelInfer": self.infer,
         }
@@ -152,12 +159,14 @@ class GrpcServicer:
         remaining = context.time_remaining()
         budget = self._timeout_s if remaining is None else min(self._timeout_s, remaining)
         self._dataplane.model(message.model_name)
-        request, classes = decode_request(message, time.monotonic() + budget, self._limits)
+        memory = self._dataplane.memory
+        deadline = time.monotonic() + budget
+        request, classes, places = decode_request(message, deadline, self._limits, memory)
         response = await self._dataplane.infer(request)
         if classes:
             metadata = await self._dataplane.model_metadata(response.model, response.version)
             response = classified(response, classes, metadata)
-        return encode_response(response)
+        return encode_response(response, places, memory)
 
     async def _server_live(self, _: pb.ServerLiveRequest) -> Message:
         return pb.ServerLiveResponse(live=True)
@@ -212,17 +221,40 @@ class GrpcServicer:
             setattr(answer.settings[name], field, value)
         return answer
 
+    async def _trace_setting(self, request: pb.TraceSettingRequest) -> Message:
+        name = request.model_name or None
+        settings = await self._dataplane.trace_settings(name, _trace_change(request))
+        answer = pb.TraceSettingResponse()
+        for field, told in settings.items():
+            values = told if isinstance(told, list) else [told]
+            answer.settings[field].value.extend(map(str, values))
+        return answer
 
-async def _trace_setting(request: pb.TraceSettingRequest) -> Message:
+    async def _memory_status(self, request: pb.SystemSharedMemoryStatusRequest) -> Message:
+        answer = pb.SystemSharedMemoryStatusResponse()
+        for region in switched_on(self._dataplane.memory).regions(request.name or None):
+            told = answer.regions[region.name]
+            told.name, told.key = region.name, region.key
+            told.offset, told.byte_size = region.offset, region.byte_size
+        return answer
+
+    async def _memory_register(self, request: pb.SystemSharedMemoryRegisterRequest) -> Message:
+        memory = switched_on(self._dataplane.memory)
+        memory.register(request.name, request.key, request.offset, request.byte_size)
+        return pb.SystemSharedMemoryRegisterResponse()
+
+    async def _memory_unregister(self, request: pb.SystemSharedMemoryUnregisterRequest) -> Message:
+        switched_on(self._dataplane.memory).unregister(request.name or None)
+        return pb.SystemSharedMemoryUnregisterResponse()
+
+
+def _trace_change(request: pb.TraceSettingRequest) -> dict[str, JsonValue]:
     """Every value is a list of texts; an empty one clears the setting."""
+    change: dict[str, JsonValue] = {}
     for name, setting in request.settings.items():
         values: list[JsonValue] = list(setting.value)
-        single = len(values) == 1 and not isinstance(TRACE.get(name), list)
-        check_trace_setting(name, values[0] if single else values or None)
-    answer = pb.TraceSettingResponse()
-    for name, told in TRACE.items():
-        answer.settings[name].value.extend(map(str, told if isinstance(told, list) else [told]))
-    return answer
+        change[name] = values[0] if len(values) == 1 and name != "trace_level" else values
+    return change
 
 
 def _chosen(setting: pb.LogSettingsRequest.SettingValue) -> JsonValue:
@@ -253,7 +285,7 @@ def _parse(request_class: type[RequestT], data: bytes) -> RequestT:
 
 
 async def _unsupported(_: bytes, context: Context) -> bytes:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this extension is not served")
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_CUDA)
 
 
 async def _abort(context: Context, error: Exception) -> NoReturn:

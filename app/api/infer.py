@@ -63,8 +63,9 @@ class InferEndpoint:
                 deadline,
                 header_length=None if length is None else _json_length(length, len(body)),
                 limits=self._limits,
+                memory=self._dataplane.memory,
             )
-            answer = await self._answer(call)
+            answer = await answer_call(self._dataplane, call)
             status = 200
             if asked.accept_encoding and len(answer.body) >= MIN_BYTES:
                 answer = await _packed(answer, asked, headers)
@@ -82,13 +83,15 @@ class InferEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, call: Call) -> Answer:
-        request, form = call
-        response = await self._dataplane.infer(request)
-        if form.classes:
-            metadata = await self._dataplane.model_metadata(request.model, request.version)
-            response = classified(response, form.classes, metadata)
-        return encode_response(response, form)
+
+async def answer_call(dataplane: DataPlane, call: Call) -> Answer:
+    """The answer to a decoded request, in the form that its caller asked for."""
+    request, form = call
+    response = await dataplane.infer(request)
+    if form.classes:
+        metadata = await dataplane.model_metadata(request.model, request.version)
+        response = classified(response, form.classes, metadata)
+    return encode_response(response, form, dataplane.memory)
 
 
 async def _packed(

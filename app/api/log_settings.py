@@ -1,7 +1,6 @@
-"""Log and trace settings of this process.
+"""Log settings of this process, which take effect at once.
 
-The formats: Triton's Logging and Trace extensions. Log settings take effect at once. Nothing is
-traced here, so of the trace levels only OFF is taken.
+The format: Triton's Logging extension.
 """
 
 import logging
@@ -13,14 +12,6 @@ from app.types import JsonValue
 
 _FLAGS = ("log_info", "log_warning", "log_error")
 _FORMATS = ("default",)
-TRACE: dict[str, JsonValue] = {
-    "trace_level": ["OFF"],
-    "trace_rate": "1000",
-    "trace_count": "-1",
-    "log_frequency": "0",
-    "trace_file": "",
-    "trace_mode": "triton",
-}
 
 
 class LogSettings:
@@ -71,11 +62,3 @@ def _check_log_setting(name: str, value: JsonValue) -> None:
             raise InvalidInput("log_file: where the log goes cannot be set by a caller")
     else:
         raise InvalidInput(f"{name}: is not a log setting")
-
-
-def check_trace_setting(name: str, value: JsonValue) -> None:
-    """None clears a setting, which is what it has already."""
-    if name not in TRACE:
-        raise InvalidInput(f"{name}: is not a trace setting")
-    if value is not None and value != TRACE[name] and str(value) != TRACE[name]:
-        raise InvalidInput(f"{name}: cannot be {value!r}, since nothing is traced here")

@@ -27,7 +27,7 @@ _ERRORS: Mapping[int, str] = {
 }
 _BODY = (400, 413, 415)
 _MODEL = (404, 503, 504)
-_RUN = (*_BODY, *_MODEL, 500)
+_RUN = (*_BODY, *_MODEL, 500, 501)
 _CONTROL = (*_BODY, 404, 501, 503)
 
 _NAME: Document = {
@@ -56,12 +56,24 @@ _JSON_LENGTH: Document = {
     "schema": {"type": "integer", "minimum": 1},
 }
 _FILE = schemas.fields({}, file=schemas.BYTES)
-_PICTURE_OR_JSON: Document = {
+_PICTURE: Document = {
     "image/jpeg": {"schema": dict(schemas.BYTES)},
     "image/png": {"schema": dict(schemas.BYTES)},
     "multipart/form-data": {"schema": dict(_FILE)},
-    JSON: {"schema": {}},
 }
+_PICTURE_OR_JSON: Document = {**_PICTURE, JSON: {"schema": {}}}
+_MODEL_OF_PICTURE: Document = {
+    "name": "model",
+    "in": "query",
+    "description": "the model that pictures are for",
+    "schema": {"type": "string", "minLength": 1},
+}
+_TAKE_PICTURES = (
+    "/v1/models/{name}:predict",
+    "/v1/models/{name}/predict",
+    "/api/v1/infer",
+    "/api/v1/batch",
+)
 
 
 def document(api: FastAPI) -> None:
@@ -79,7 +91,14 @@ def document(api: FastAPI) -> None:
 
 
 def _paths() -> Document:
-    operations = {**_server(), **_models(), **_management(), **_aliases(), **_pipelines()}
+    operations = {
+        **_server(),
+        **_models(),
+        **_management(),
+        **_memory(),
+        **_aliases(),
+        **_pipelines(),
+    }
     paths: dict[str, dict[str, JsonValue]] = {}
     for (method, path), operation in operations.items():
         paths.setdefault(path, {})[method] = operation
@@ -164,6 +183,15 @@ def _management() -> Operations:
         operations["post", path] = _posted(
             "settings", f"Change {what.lower()}", path, asked, {"type": "object"}, _BODY
         )
+    own, settings = "/v2/models/{name}/trace/setting", {"type": "object"}
+    operations["get", own] = _operation(
+        "settings", "Trace settings of the model", settings, _MODEL, (_NAME,)
+    )
+    operations["post", own] = _posted(
+        "settings",
+        "Change trace settings of the model",
+        *(own, schemas.TRACE_SETTINGS, settings, (*_BODY, *_MODEL)),
+    )
     repository = "/v2/repository"
     for path, what, asked, answer in (
         ("/index", "Every version of every model", schemas.INDEX_ASKED, schemas.INDEX),
@@ -172,6 +200,24 @@ def _management() -> Operations:
     ):
         operations["post", repository + path] = _posted(
             "models", what, repository + path, asked, answer, _CONTROL
+        )
+    return operations
+
+
+def _memory() -> Operations:
+    operations: Operations = {}
+    for kind in ("system", "cuda"):
+        tag, prefix = f"{kind} shared memory", f"/v2/{kind}sharedmemory"
+        for path, names in ((prefix, ()), (f"{prefix}/region/{{name}}", (_NAME,))):
+            operations["get", f"{path}/status"] = _operation(
+                tag, "Registered regions", schemas.REGIONS, (404, 501), names
+            )
+            operations["post", f"{path}/unregister"] = _operation(
+                tag, "Forget registered regions", {"type": "object"}, (501,), names
+            )
+        register = f"{prefix}/region/{{name}}/register"
+        operations["post", register] = _posted(
+            tag, "Register a region", register, schemas.REGION, {"type": "object"}, (*_BODY, 501)
         )
     return operations
 
@@ -193,7 +239,7 @@ def _aliases() -> Operations:
             (
                 "/api/v1/infer",
                 "Run a model that the body names",
-                *(schemas.NAMED_INFERENCE, schemas.INFERRED, _RUN),
+                *(schemas.NAMED_INFERENCE, schemas.INFERRED_OR_RESULT, _RUN),
             ),
             ("/api/v1/batch", "Run many requests at once", schemas.BATCH, schemas.BATCHED, _BODY),
             (
@@ -241,7 +287,11 @@ def _posted(
     names = (_NAME,) if "{name}" in path else ()
     operation = _operation(tag, summary, answer, errors, names, path)
     required = bool(asked.get("required") or asked.get("anyOf"))
-    operation["requestBody"] = _body({JSON: {"schema": dict(asked)}}, required=required)
+    takes_pictures = path in _TAKE_PICTURES
+    content: Document = {JSON: {"schema": dict(asked)}, **(_PICTURE if takes_pictures else {})}
+    operation["requestBody"] = _body(content, required=required)
+    if takes_pictures and not names:
+        operation["parameters"] = [_MODEL_OF_PICTURE]
     return operation
 
 

@@ -34,6 +34,8 @@ def pipeline_routes(pipelines: PipelineHost, timeout_s: float, limits: Limits) -
         content = await content_of(request.headers, body, limits)
         message_id = request.headers.get("x-request-id", "")[:MAX_ID]
         message, outcome = await run_content(pipelines, name, content, timeout_s, message_id)
+        if outcome.kind == "dropped":
+            return json_response(answer_of(pipelines, message, outcome))
         if request.query_params.get("annotate", "0") not in ("0", "false"):
             result = pipelines.get(outcome.message.pipeline).output_of(outcome.message)
             picture = await run_in_threadpool(annotated_jpeg, message.content, result)
@@ -52,7 +54,10 @@ def pipeline_routes(pipelines: PipelineHost, timeout_s: float, limits: Limits) -
 async def run_content(
     pipelines: PipelineHost, name: str, content: object, timeout_s: float, message_id: str = ""
 ) -> tuple[Message, Outcome]:
-    """One message through a pipeline. Raises what its caller should see if it was dropped."""
+    """One message through a pipeline. Raises what its caller should see if it failed or was late.
+
+    One that a node has filtered out is an answer as well.
+    """
     pipeline = pipelines.get(name)
     message = Message(
         id=message_id or uuid.uuid4().hex,
@@ -68,15 +73,20 @@ async def run_content(
 
 
 def answer_of(pipelines: PipelineHost, message: Message, outcome: Outcome) -> dict[str, JsonValue]:
-    """`id`, the pipeline that answered (the fallback, where it was late), and its result."""
+    """`id`, the pipeline that answered (the fallback, where it was late), and its result.
+
+    Of a message that was filtered out the result is null, and `filtered` says so.
+    """
     answering = pipelines.get(outcome.message.pipeline)
+    if outcome.kind == "dropped":
+        return {"id": message.id, "pipeline": answering.id, "result": None, "filtered": True}
     result = answering.output_of(outcome.message)
     return {"id": message.id, "pipeline": answering.id, "result": result_json(result)}
 
 
 def _raise_failure(outcome: Outcome) -> None:
     """A dropped message as the error its caller should see."""
-    if outcome.kind != "dropped":
+    if outcome.kind != "dropped" or outcome.reason == "filtered":
         return
     if outcome.message.error is not None:
         raise outcome.message.error.error

@@ -13,16 +13,17 @@ from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_config, encode_metadata, encode_statistics
 from app.api.http import json_response, on_error
 from app.api.infer import InferEndpoint
+from app.api.settings import trace_route
 from app.errors import MantaError
 from app.limits import DEFAULT, Limits
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
+def model_routes(dataplane: DataPlane, limits: Limits = DEFAULT) -> list[BaseRoute]:
     """`/v2/models/{name}[/versions/{version}]` and under it `/ready`, `/config` and `/stats`.
 
-    And 405 for what is no POST to `/infer`.
+    And the model's trace settings, and 405 for what is no POST to `/infer`.
     """
 
     async def metadata(request: Request) -> Response:
@@ -44,22 +45,25 @@ def model_routes(dataplane: DataPlane) -> list[BaseRoute]:
         raise HTTPException(404)
 
     return [
-        route
-        for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
-        for route in (
-            Route(f"{prefix}/ready", ready, methods=["GET"]),
-            Route(f"{prefix}/config", config, methods=["GET"]),
-            Route(f"{prefix}/stats", stats, methods=["GET"]),
-            Route(f"{prefix}/infer", post_only, methods=["POST"]),
-            Route(prefix, metadata, methods=["GET"]),
-        )
+        trace_route("/v2/models/{name}/trace/setting", dataplane, limits),
+        *(
+            route
+            for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+            for route in (
+                Route(f"{prefix}/ready", ready, methods=["GET"]),
+                Route(f"{prefix}/config", config, methods=["GET"]),
+                Route(f"{prefix}/stats", stats, methods=["GET"]),
+                Route(f"{prefix}/infer", post_only, methods=["POST"]),
+                Route(prefix, metadata, methods=["GET"]),
+            )
+        ),
     ]
 
 
 def build_model_app(dataplane: DataPlane, timeout_s: float, limits: Limits = DEFAULT) -> ASGIApp:
     """What the process of one model serves: the same full paths as everywhere else."""
     app = Starlette(
-        routes=model_routes(dataplane),
+        routes=model_routes(dataplane, limits),
         exception_handlers={MantaError: on_error, HTTPException: on_error, Exception: on_error},
     )
     app.router.redirect_slashes = False

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from app.api.log_settings import TRACE
 from app.datatypes import DTYPES
+from app.telemetry.tracing import DEFAULTS
 from app.types import JsonValue
 
 Schema = Mapping[str, JsonValue]
@@ -119,7 +119,7 @@ LOG_SETTINGS = closed(
     log_verbose_level=COUNT,
     log_format={"enum": ["default"]},
 )
-TRACE_SETTINGS = closed(**dict.fromkeys(TRACE, ANYTHING))
+TRACE_SETTINGS = closed(**dict.fromkeys(DEFAULTS, ANYTHING))
 
 PREDICT: Schema = {
     "type": "object",
@@ -128,11 +128,17 @@ PREDICT: Schema = {
 }
 PREDICTED = fields({}, predictions=ANYTHING, outputs=ANYTHING)
 NAMED_INFERENCE = fields(
-    {"model": _NAME, "inputs": {"type": ["array", "object"]}},
+    {"model": _NAME},
+    inputs={"type": ["array", "object"]},
+    image=fields({"b64": TEXT}),
     version={"type": ["string", "integer", "null"]},
     id={"type": ["string", "null"]},
     outputs={**array(_OUTPUT), "type": ["array", "null"]},
     parameters=_PARAMETERS,
+)
+REGION = fields({"key": TEXT, "byte_size": {"type": "integer", "minimum": 1}}, offset=COUNT)
+REGIONS = array(
+    fields({"name": TEXT, "key": TEXT, "offset": COUNT, "byte_size": {"type": "integer"}})
 )
 BATCH = fields({"requests": array(ANYTHING)})
 BATCHED = fields({"results": array({"type": "object"})})
@@ -144,4 +150,5 @@ NAMED_LOAD: Schema = {
 LOADED = fields({"model": TEXT, "ready": FLAG})
 MODELS = fields({"models": array(fields({"name": TEXT, "ready": FLAG}))})
 PIPELINES = fields({"pipelines": {"type": "object"}})
-RESULT = fields({"id": TEXT, "pipeline": TEXT, "result": ANYTHING})
+RESULT = fields({"id": TEXT, "pipeline": TEXT, "result": ANYTHING}, filtered=FLAG)
+INFERRED_OR_RESULT: Schema = {"anyOf": [dict(INFERRED), dict(RESULT)]}

@@ -1,29 +1,39 @@
-"""Log and trace settings over HTTP."""
+"""Log and trace settings over HTTP.
+
+The formats: Triton's Logging and Trace extensions.
+"""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from app.api.dataplane import DataPlane
 from app.api.http import json_response
-from app.api.log_settings import TRACE, LogSettings, check_trace_setting
 from app.api.repository import fields_of
 from app.limits import Limits
 
+_METHODS = ["GET", "POST"]
 
-def settings_routes(logs: LogSettings, limits: Limits) -> list[BaseRoute]:
+
+def settings_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:
     async def logging_settings(request: Request) -> Response:
         if request.method == "POST":
-            logs.change(await fields_of(request, limits))
-        return json_response(logs.answer())
+            dataplane.logs.change(await fields_of(request, limits))
+        return json_response(dataplane.logs.answer())
+
+    return [
+        Route("/v2/logging", logging_settings, methods=_METHODS),
+        trace_route("/v2/trace/setting", dataplane, limits),
+    ]
+
+
+def trace_route(path: str, dataplane: DataPlane, limits: Limits) -> Route:
+    """Settings of the model `{name}` in the path, or of all models. `null` clears one."""
 
     async def trace_settings(request: Request) -> Response:
-        if request.method == "POST":
-            for name, value in (await fields_of(request, limits)).items():
-                check_trace_setting(name, value)
-        return json_response(dict(TRACE))
+        change = await fields_of(request, limits) if request.method == "POST" else {}
+        return json_response(
+            await dataplane.trace_settings(request.path_params.get("name"), change)
+        )
 
-    methods = ["GET", "POST"]
-    return [
-        Route("/v2/logging", logging_settings, methods=methods),
-        Route("/v2/trace/setting", trace_settings, methods=methods),
-    ]
+    return Route(path, trace_settings, methods=_METHODS)

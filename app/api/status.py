@@ -22,6 +22,7 @@ STATUS: dict[type[errors.MantaError], Status] = {
     errors.NotSupported: Status(501, "UNIMPLEMENTED"),
     errors.ModelNotFound: Status(404, "NOT_FOUND"),
     errors.PipelineNotFound: Status(404, "NOT_FOUND"),
+    errors.RegionNotFound: Status(404, "NOT_FOUND"),
     errors.ModelNotReady: Status(503, "UNAVAILABLE"),
     errors.QueueFull: Status(503, "UNAVAILABLE"),
     errors.DeadlineExceeded: Status(504, "DEADLINE_EXCEEDED"),

@@ -62,6 +62,22 @@ class Graph:
     def stateful(self) -> bool:
         return any(node.stateful for node in self.nodes)
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the message's content is read as a picture."""
+        return any(_family(node.type) == "image" for node in self.levels[0])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that the pipeline asks, or whose labels it needs."""
+        named = (getattr(node.config, "model", None) for node in self.nodes)
+        return tuple(name for name in named if isinstance(name, str))
+
+
+def _family(node_type: str) -> str:
+    """Of `image` in `image.decode`, whatever alias the file uses."""
+    return NODES.get(node_type).names[0].partition(".")[0]
+
 
 def compile_graph(pipeline: PipelineConfig, config: PipelinesConfig) -> Graph:
     """Raises ConfigurationError with one line for each problem of this pipeline."""

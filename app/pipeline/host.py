@@ -37,6 +37,15 @@ class PipelineHost:
             raise PipelineNotFound(f"pipeline {name!r} cannot run here: {self.unavailable[name]}")
         raise PipelineNotFound(f"there is no pipeline {name!r}")
 
+    def for_pictures(self, name: str) -> str | None:
+        """The pipeline with this id, or the first that asks this model, if it takes pictures."""
+        own = self._pipelines.get(name)
+        for pipeline in (own,) if own is not None else self._pipelines.values():
+            graph = pipeline.graph
+            if graph.takes_pictures and (own is not None or name in graph.models):
+                return pipeline.id
+        return None
+
     async def open(self) -> None:
         for name, pipeline in list(self._pipelines.items()):
             fallback = pipeline.graph.pipeline.fallback

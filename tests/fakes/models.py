@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.errors import DeadlineExceeded, ModelNotFound, ModelNotReady
+from app.telemetry.tracing import TraceSettings
 from app.types import (
     Arrays,
     InferenceRequest,
@@ -127,6 +128,11 @@ class FakeHandle:
 
     def admit(self, deadline: float, version: str | None = None) -> None:
         """Takes everything."""
+
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None = None
+    ) -> TraceSettings:
+        return own
 
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
         metadata = await self.metadata(version)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from app.errors import ConfigurationError, ModelNotFound
 from app.interfaces import ModelHandle, Node, NodeContext, Sink
 from app.registry import NODES
+from app.telemetry.tracing import TraceSettings
 from app.types import InferenceRequest, InferenceResponse, Message, ModelMetadata, ModelStatistics
 
 
@@ -44,6 +45,11 @@ class LabelledModel:
 
     def admit(self, deadline: float, version: str | None = None) -> None:
         """Takes everything."""
+
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None = None
+    ) -> TraceSettings:
+        return own
 
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
         return (ModelStatistics("labelled", version or "1"),)

@@ -27,7 +27,10 @@ assert connectors.__all__
 
 
 class ScriptedConfig(ComponentConfig):
-    """`result` None stores the values of the inputs; `metadata` is added to the message's."""
+    """`result` None stores the values of the inputs; `metadata` is added to the message's.
+
+    `model` is one that the node is taken to ask.
+    """
 
     result: str | int | None = None
     filters: bool = False
@@ -35,6 +38,7 @@ class ScriptedConfig(ComponentConfig):
     seconds: float = 0.0
     metadata: dict[str, str] = Field(default_factory=dict)
     cannot_be_built: bool = False
+    model: str | None = None
     cannot_be_opened: bool = False
 
 

@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
 from app.api.gateway import build_gateway_app
+from app.api.shared_memory import SharedMemory, SharedMemoryConfig
 from app.limits import Limits
 from app.telemetry.logging import configure_logging
 from app.types import JsonValue
@@ -18,7 +20,6 @@ from tests.fakes.http import client_of, refuses
 from tests.fakes.models import FakeHandle
 from tests.fakes.nodes import ManualClock
 from tests.fakes.pipelines import PipelineBench
-from tests.fakes.websocket import FakeSocket
 from tests.unit.imaging.test_header import FILES
 
 PIPELINES = """
@@ -26,7 +27,10 @@ pipelines:
   - {id: echo, nodes: [{id: a, type: scripted}]}
   - {id: size, nodes: [{id: image, type: image.decode}, {id: a, type: scripted, params: SIZE}],
      edges: [{from: image, to: a}]}
-""".replace("SIZE", "{result: seen}")
+  - {id: document, nodes: [{id: a, type: scripted, params: {model: fake}}]}
+  - {id: look, nodes: [{id: image, type: image.decode}, {id: a, type: scripted, params: SEEN}],
+     edges: [{from: image, to: a}]}
+""".replace("SIZE", "{result: seen}").replace("SEEN", "{result: looked, model: fake}")
 
 
 async def statuses() -> Sequence[Mapping[str, JsonValue]]:
@@ -114,11 +118,51 @@ async def test_log_settings_that_are_refused_change_nothing(
     assert (await client.get("/v2/logging")).json()["log_error"] is True
 
 
-async def test_nothing_is_traced(client: httpx.AsyncClient) -> None:
-    path = "/v2/trace/setting"
-    response = await client.post(path, json={"trace_level": ["OFF"], "trace_rate": 1000})
-    assert response.json()["trace_level"] == ["OFF"]
-    refuses(await client.post(path, json={"trace_level": ["TIMESTAMPS"]}), 400, "trace_level")
+TRACE = "/v2/trace/setting"
+
+
+async def test_trace_settings_are_told_changed_and_cleared(client: httpx.AsyncClient) -> None:
+    assert (await client.get(TRACE)).json() == {
+        "trace_level": ["OFF"],
+        "trace_rate": "1000",
+        "trace_count": "-1",
+        "log_frequency": "0",
+        "trace_file": "",
+        "trace_mode": "triton",
+    }
+    change = {"trace_level": ["TIMESTAMPS"], "trace_rate": "1"}
+    assert change.items() <= (await client.post(TRACE, json=change)).json().items()
+    answer = (await client.post(TRACE, json={"trace_level": None, "trace_rate": []})).json()
+    assert (answer["trace_level"], answer["trace_rate"]) == (["OFF"], "1000")
+    own = "/v2/models/fake/trace/setting"
+    assert (await client.post(own, json=change)).status_code == 200
+    refuses(await client.get("/v2/models/absent/trace/setting"), 404, "absent")
+
+
+@pytest.mark.parametrize("path", [TRACE, "/v2/models/fake/trace/setting"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trace_file": "/etc/passwd"},
+        {"trace_level": ["TENSORS"]},
+        {"trace_level": ["OFF", "TIMESTAMPS"]},
+        {"trace_level": {}},
+        {"trace_rate": "0"},
+        {"trace_rate": 1.5},
+        {"trace_rate": True},
+        {"trace_count": "-2"},
+        {"trace_count": "9" * 5000},
+        {"log_frequency": "x"},
+        {"trace_mode": "opentelemetry"},
+        {"nonsense": "1"},
+    ],
+)
+async def test_security_s20_trace_settings_that_are_refused_change_nothing(
+    client: httpx.AsyncClient, path: str, change: dict[str, object]
+) -> None:
+    body = {"trace_level": ["TIMESTAMPS"], **change}
+    refuses(await client.post(path, json=body), 400, *change)
+    assert (await client.get(TRACE)).json()["trace_level"] == ["OFF"]
 
 
 @pytest.mark.parametrize("end", [":predict", "/predict"])
@@ -173,6 +217,89 @@ async def test_batch_answers_each_on_its_own(client: httpx.AsyncClient) -> None:
     assert results[3]["outputs"][0]["data"] == [2, 4, 6]
     refuses(await client.post("/api/v1/batch", json={"requests": [good] * 5}), 400, "more than 4")
     refuses(await client.post("/api/v1/batch", json={"requests": {}}), 400, "requests")
+
+
+PICTURE = FILES["jpeg"]
+B64 = {"b64": base64.b64encode(PICTURE).decode()}
+LOOKED = {"predictions": ["looked"]}
+
+
+@pytest.mark.parametrize("end", [":predict", "/predict"])
+@pytest.mark.parametrize("picture", ["jpeg", "png"])
+async def test_predict_takes_pictures_where_a_pipeline_does(
+    client: httpx.AsyncClient, end: str, picture: str
+) -> None:
+    path, data = f"/v1/models/fake{end}", FILES[picture]
+    headers = {"content-type": f"image/{picture}"}
+    assert (await client.post(path, content=data, headers=headers)).json() == LOOKED
+    files = [("a", ("a", data)), ("b", ("b", data))]
+    assert (await client.post(path, files=files)).json() == {"predictions": ["looked"] * 2}
+    encoded = {"b64": base64.b64encode(data).decode()}
+    for instance in (encoded, {"image": encoded}):
+        assert (await client.post(path, json={"instances": [instance]})).json() == LOOKED
+        outputs = (await client.post(path, json={"inputs": instance})).json()
+        assert outputs == {"outputs": ["looked"]}
+
+
+async def test_a_pipeline_may_be_named_as_a_model_is(client: httpx.AsyncClient) -> None:
+    headers = {"content-type": "image/jpeg"}
+    response = await client.post("/v1/models/size:predict", content=PICTURE, headers=headers)
+    assert response.json() == {"predictions": ["seen"]}
+
+
+async def test_infer_takes_pictures(client: httpx.AsyncClient) -> None:
+    path, headers = "/api/v1/infer?model=fake", {"content-type": "image/jpeg"}
+    for response in (
+        await client.post(path, content=PICTURE, headers=headers),
+        await client.post(path, files={"f": ("f.jpg", PICTURE)}),
+        await client.post("/api/v1/infer", json={"model": "fake", "image": B64}),
+    ):
+        answer = response.json()
+        assert (answer["pipeline"], answer["result"]) == ("look", "looked")
+    two = {"f": ("f.jpg", PICTURE), "g": ("g.jpg", PICTURE)}
+    refuses(await client.post(path, files=two), 400, "/api/v1/batch")
+    refuses(await client.post("/api/v1/infer", content=PICTURE, headers=headers), 400, "?model=")
+
+
+async def test_batch_takes_pictures_and_answers_each(client: httpx.AsyncClient) -> None:
+    files = [("a", ("a.jpg", PICTURE)), ("b", ("b.jpg", b"no picture"))]
+    results = (await client.post("/api/v1/batch?model=fake", files=files)).json()["results"]
+    assert [each.get("status", each.get("result")) for each in results] == ["looked", 400]
+    requests = [
+        {"model": "fake", "image": B64},
+        {"model": "fake", "image": {"b64": "!"}},
+        {"model": "absent", "image": B64},
+        {"model": "fake", "inputs": [TENSOR]},
+    ]
+    results = (await client.post("/api/v1/batch", json={"requests": requests})).json()["results"]
+    assert [each.get("status", 200) for each in results] == [200, 400, 404, 200]
+
+
+@pytest.mark.parametrize(
+    ("instances", "words"),
+    [
+        ([{"b64": "!"}], "instances[0].b64: is not valid base64"),
+        ([B64, {"x": [1, 2, 3]}], "not every element is a picture"),
+        ([B64] * 5, "more than 4"),
+        ([{"b64": base64.b64encode(b"junk").decode()}], "picture"),
+    ],
+)
+async def test_pictures_that_are_refused(
+    client: httpx.AsyncClient, instances: list[object], words: str
+) -> None:
+    body = {"instances": instances}
+    refuses(await client.post("/v1/models/fake:predict", json=body), 400, words)
+
+
+async def test_a_model_without_a_pipeline_of_pictures_says_so() -> None:
+    host = PipelineBench().host("pipelines: []\n")
+    app = build_gateway_app(DataPlane({"fake": FakeHandle()}), host, statuses, 5.0)
+    client, headers = client_of(app), {"content-type": "image/jpeg"}
+    for path in ("/v1/models/fake:predict", "/api/v1/infer?model=fake"):
+        response = await client.post(path, content=PICTURE, headers=headers)
+        refuses(response, 400, "no pipeline here that takes pictures")
+    for path in ("/v1/models/absent:predict", "/api/v1/infer?model=absent"):
+        refuses(await client.post(path, content=PICTURE, headers=headers), 404, "absent")
 
 
 async def test_models_load_stats_and_health(
@@ -242,52 +369,40 @@ async def test_fault_004_documents_nested_too_deep(client: httpx.AsyncClient) ->
         assert response.status_code == status
 
 
-STREAM = "/api/v1/stream?pipeline="
+MEMORY = "/v2/systemsharedmemory"
 
 
-async def test_stream_answers_frames_and_documents() -> None:
-    app = await gateway(Limits(), None)
-    async with FakeSocket(app, f"{STREAM}echo") as socket:
-        socket.send('{"a": 1}')
-        answer = await socket.answer()
-        assert (answer["pipeline"], answer["result"], answer["dropped"]) == ("echo", [{"a": 1}], 0)
-    async with FakeSocket(app, f"{STREAM}size") as socket:
-        socket.send(FILES["jpeg"])
-        assert (await socket.answer())["result"] == "seen"
-        socket.send(b"no picture")
-        assert (await socket.answer())["status"] == 400
-        socket.send(FILES["jpeg"])
-        assert (await socket.answer())["result"] == "seen"
+async def test_shared_memory_is_off_unless_it_is_configured(client: httpx.AsyncClient) -> None:
+    assert "system_shared_memory" not in (await client.get("/v2")).json()["extensions"]
+    for path in (f"{MEMORY}/status", f"{MEMORY}/region/r/status"):
+        refuses(await client.get(path), 501, "shared_memory, in the args")
+    for path in (f"{MEMORY}/unregister", f"{MEMORY}/region/r/register"):
+        refuses(await client.post(path, json={}), 501, "shared_memory, in the args")
+    refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")
+    refuses(await client.post("/v2/cudasharedmemory/region/r/register"), 501, "CUDA")
 
 
-async def test_stream_keeps_the_newest_and_counts_the_dropped() -> None:
-    app = await gateway(Limits(), None)
-    async with FakeSocket(app, f"{STREAM}echo") as socket:
-        for number in range(10):
-            socket.send(str(number))
-        answers = [await socket.answer()]
-        while answers[-1]["result"] != [9]:
-            answers.append(await socket.answer())
-        assert len(answers) + sum(answer["dropped"] for answer in answers) == 10
-        assert len(answers) < 10
-
-
-@pytest.mark.parametrize(
-    ("pipeline", "text", "code"), [("echo", "{", 1003), ("echo", "1" * 11, 1009), ("q", "", 1008)]
-)
-async def test_fault_125_close_codes(pipeline: str, text: str, code: int) -> None:
-    app = await gateway(Limits(body_bytes=10), None)
-    async with FakeSocket(app, STREAM + pipeline) as socket:
-        if text:
-            socket.send(text)
-        assert await socket.close_code() == code
-
-
-async def test_fault_125_sockets_are_capped_and_come_free_again() -> None:
-    app = await gateway(Limits(sockets=1), None)
-    for _ in range(2):
-        async with FakeSocket(app, f"{STREAM}echo") as first:
-            async with FakeSocket(app, f"{STREAM}echo") as second:
-                assert await second.close_code() == 1013
-            first.send("1")
-            assert (await first.answer())["result"] == [1]
+async def test_regions_are_registered_over_http(tmp_path: Path) -> None:
+    (tmp_path / "manta_a").write_bytes(bytes(12))
+    memory = SharedMemory(SharedMemoryConfig(), tmp_path / "registry", tmp_path)
+    host = PipelineBench().host("pipelines: []\n")
+    dataplane = DataPlane({"fake": FakeHandle()}, memory=memory)
+    client = client_of(build_gateway_app(dataplane, host, statuses, 5.0))
+    assert "system_shared_memory" in (await client.get("/v2")).json()["extensions"]
+    register = f"{MEMORY}/region/r/register"
+    for body, words in (
+        ({"key": "manta_a"}, "byte_size"),
+        ({"key": 1, "byte_size": 12}, "key"),
+        ({"key": "manta_a", "byte_size": -1}, "byte_size"),
+        ({"key": "manta_a", "byte_size": 12, "offset": 1.5}, "offset"),
+        ({"key": "other", "byte_size": 12}, "key"),
+    ):
+        refuses(await client.post(register, json=body), 400, words)
+    body = {"key": "/manta_a", "byte_size": 8, "offset": 4}
+    assert (await client.post(register, json=body)).status_code == 200
+    for path in (f"{MEMORY}/status", f"{MEMORY}/region/r/status"):
+        assert (await client.get(path)).json() == [body | {"name": "r"}]
+    assert (await client.post(f"{MEMORY}/region/r/unregister")).status_code == 200
+    refuses(await client.get(f"{MEMORY}/region/r/status"), 404, "'r'")
+    assert (await client.get(f"{MEMORY}/status")).json() == []
+    refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")

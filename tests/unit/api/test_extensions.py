@@ -175,12 +175,6 @@ async def test_unknown_parameters_are_ignored() -> None:
     assert (await client_for().post(INFER, json=body)).status_code == 200
 
 
-async def test_shared_memory_is_refused() -> None:
-    body = orjson.loads(BODY)
-    body["inputs"][0]["parameters"] = {"shared_memory_region": "r"}
-    refuses(await client_for().post(INFER, json=body), 400, "shared memory is switched off")
-
-
 LABELLED = ModelMetadata(
     "fake", ("1",), "test", METADATA.inputs, METADATA.outputs, 8, {"y": ("cat", "dog")}
 )

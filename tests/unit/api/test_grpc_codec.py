@@ -185,7 +185,7 @@ BAD: list[tuple[pb.ModelInferRequest, str]] = [
     (with_raw(message(("x", "BOOL", [1])), b"\x02"), "BOOL"),
     (message(*[(str(index), "FP32", [0]) for index in range(257)]), "more than 256"),
     (with_parameter(message(), "timeout", -1), "timeout"),
-    (of_shared_memory(), "shared memory"),
+    (of_shared_memory(), "shared_memory_byte_size"),
 ]
 
 

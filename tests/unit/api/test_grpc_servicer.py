@@ -254,16 +254,22 @@ async def test_log_settings_are_told_changed_and_checked() -> None:
     assert raised.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_nothing_is_traced() -> None:
+async def test_trace_settings_are_told_changed_and_cleared() -> None:
     serve, wish = servicer(FakeHandle()), pb.TraceSettingRequest()
-    wish.settings["trace_level"].value.append("OFF")
-    wish.settings["trace_rate"].value.append("1000")
-    wish.settings["trace_count"].Clear()
-    told = pb.TraceSettingResponse.FromString(await call(serve, "TraceSetting", wish)).settings
-    assert list(told["trace_level"].value) == ["OFF"]
-    wish.settings["trace_level"].value[:] = ["TIMESTAMPS"]
-    with pytest.raises(Aborted, match="trace_level"):
-        await call(serve, "TraceSetting", wish)
+
+    async def told() -> dict[str, list[str]]:
+        answer = pb.TraceSettingResponse.FromString(await call(serve, "TraceSetting", wish))
+        return {name: list(setting.value) for name, setting in answer.settings.items()}
+
+    wish.settings["trace_level"].value.append("TIMESTAMPS")
+    wish.settings["trace_rate"].value.append("5")
+    assert {"trace_level": ["TIMESTAMPS"], "trace_rate": ["5"]}.items() <= (await told()).items()
+    for name in ("trace_level", "trace_rate"):
+        wish.settings[name].value[:] = []
+    assert {"trace_level": ["OFF"], "trace_rate": ["1000"]}.items() <= (await told()).items()
+    wish.settings["trace_file"].value[:] = ["/etc/passwd"]
+    with pytest.raises(Aborted, match="trace_file"):
+        await told()
 
 
 async def call(serve: GrpcServicer, name: str, message: Message) -> bytes:

@@ -137,10 +137,14 @@ async def test_fault_029_a_bug_in_a_node_is_not_told(
     assert caplog.records[-1].exc_info
 
 
-async def test_a_message_that_a_node_filters_out_is_said_to_be_dropped(
+async def test_a_message_that_a_node_filters_out_is_an_answer(
     client: httpx.AsyncClient,
 ) -> None:
-    refuses(await client.post("/v1/pipelines/filters", json=1), 400, "dropped", "filtered")
+    for query in ("", "?annotate=1"):
+        response = await client.post(f"/v1/pipelines/filters{query}", json=1)
+        assert response.status_code == 200
+        answer = response.json()
+        assert (answer["result"], answer["filtered"]) == (None, True)
 
 
 class StaleClock(ManualClock):

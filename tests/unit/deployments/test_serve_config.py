@@ -83,7 +83,7 @@ def test_ray_puts_in_the_variables_of_a_runtime_environment(tmp_path: Path) -> N
             "    model: digits\n",
             "serve.yaml:4: applications[0].args.modle: is not a known field; "
             "known here are: direct, limits, max_model_size_mb, model, override, repositories, "
-            "timeout_s "
+            "shared_memory, timeout_s "
             "(did you mean model?)",
         ),
         (

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
+from app.api.shared_memory import SharedMemoryConfig
 from app.config import GatewayConfig, PipelineConfig, PipelinesConfig
 from deployments.args import GatewayArgs, ModelArgs, StreamsArgs
 from models.config import ModelFile
@@ -17,6 +18,7 @@ EXPLAINED: dict[str, tuple[type[BaseModel], ...]] = {
         ModelArgs,
         PipelineConfig,
         PipelinesConfig,
+        SharedMemoryConfig,
         StreamsArgs,
     ),
     "models.md": (ModelFile,),

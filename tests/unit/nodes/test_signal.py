@@ -7,6 +7,7 @@ import pytest
 from app.errors import InvalidInput
 from app.interfaces import ModelHandle
 from app.nodes.signal import SoftmaxTopk, SoftmaxTopkConfig, VectorConfig, vector_to_tensor
+from app.telemetry.tracing import TraceSettings
 from app.types import (
     ClassScore,
     InferenceRequest,
@@ -68,6 +69,11 @@ class LabelledModel:
 
     def admit(self, deadline: float, version: str | None = None) -> None:
         """Takes everything."""
+
+    async def trace_settings(
+        self, own: TraceSettings, for_all: TraceSettings | None = None
+    ) -> TraceSettings:
+        return own
 
     async def statistics(self, version: str | None = None) -> tuple[ModelStatistics, ...]:
         return (ModelStatistics("labelled", version or "1"),)
