@@ -66,7 +66,7 @@ _MODEL_OF_PICTURE: Document = {
     "name": "model",
     "in": "query",
     "description": "the model that pictures are for",
-    "schema": {"type": "string", "minLength": 1},
+    "schema": {"type": "string"},
 }
 _TAKE_PICTURES = (
     "/v1/models/{name}:predict",
