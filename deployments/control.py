@@ -69,6 +69,7 @@ class ServeApplications(Applications):
             timeout_s=self._timeout_s,
             limits=self._limits,
             override=dict(override),
+            loaded_models_file=self._args.loaded_models_file,
         )
         environment = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
         options = {"num_cpus": 0.1, "runtime_env": {"env_vars": environment}}

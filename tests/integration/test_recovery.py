@@ -195,9 +195,18 @@ def test_fault_032_a_model_that_hangs_is_replaced(
     product.wait_until(lambda: is_ready(product), 5)
 
 
-def test_gateways_that_die_find_what_was_loaded(product: Product, root: Path) -> None:
+def test_fault_084_a_rollback_outlives_the_process(product: Product, root: Path) -> None:
     numbered(version(root, "free", 2), 2)
+    assert change(product, "free", "load").status == 200
+    assert ask(product, "free") == (200, "2")
     assert change(product, "free", "load", {"version_policy": {"specific": [1]}}).status == 200
+    assert ask(product, "free") == (200, "1")
+    kill(product, "free")
+    product.wait_until(lambda: ask(product, "free").status == 200, REPLACED_SECONDS)
+    assert ask(product, "free") == (200, "1")
+
+
+def test_gateways_that_die_find_what_was_loaded(product: Product) -> None:
     running = pids(product, "free")
     killed = kill(product, "gateway")
     assert ask(product, "free") == (200, "1"), "its own process answers"
