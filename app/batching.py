@@ -1,6 +1,6 @@
-"""DynamicBatcher: turns single requests into batches for one executor.
+"""DynamicBatcher: turns single requests into batches for one executor or several.
 
-A batch is formed when the executor becomes free, not before, so it holds everything that arrived
+A batch is formed when an executor becomes free, not before, so it holds everything that arrived
 while the previous one ran. Earliest deadline first. See docs/adr/0002-own-batcher.md.
 """
 
@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from app.cost import CostCurve, CostCurves
 from app.errors import DeadlineExceeded, InferenceFailed, ModelNotReady, QueueFull, ServingError
@@ -62,7 +62,7 @@ class _Entry(Generic[PayloadT, ResultT]):
 
 
 class DynamicBatcher(Generic[PayloadT, ResultT]):
-    """Batches for one executor, which runs one batch at a time.
+    """Batches for `executors` that run one batch each at a time.
 
     `run` gets payloads that all share one key and returns one result for each, in order. If it
     raises, the batch is run again in halves until only the guilty request fails; a ServingError is
@@ -78,6 +78,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         *,
         max_rows: int,
         max_waiting: int,
+        executors: int = 1,
         run_now: Callable[[PayloadT], ResultT] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,15 +86,15 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._run_now = run_now
         self._max_rows = max(1, max_rows)
         self._max_waiting = max_waiting
+        self._executors = executors
         self._monotonic = monotonic
         self._queues: dict[Hashable, list[tuple[float, int, _Entry[PayloadT, ResultT]]]] = {}
         self._order = itertools.count()
         self._curves = CostCurves()
         self._waiting = 0
         self._waiting_rows = 0
-        self._busy_until = 0.0
         self._last_arrival = -INSTANT_SECONDS
-        self._running: asyncio.Task[None] | None = None
+        self._running: dict[asyncio.Task[None], float] = {}  # when each is expected to end
         self._start_scheduled = False
         self._closed = False
         self.stats = BatchStats()
@@ -110,10 +111,10 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
     def admit(self, deadline: float) -> None:
         """Raises what `submit` would for any request with this deadline, and counts it.
 
-        An idle executor refuses none here, and where the keys cost differently, only a full queue
-        is known to refuse all of them.
+        Where an executor is idle none is refused here, and where the keys cost differently, only a
+        full queue is known to refuse all of them.
         """
-        if self._running is None and not self._waiting:
+        if self._is_idle():
             return
         now = self._monotonic()
         goal = now + (deadline - now) * PUNCTUALITY
@@ -158,10 +159,12 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self._abandon(entry)
             raise
 
+    def _is_idle(self) -> bool:
+        """Whether a request that came now would be run at once."""
+        return not self._waiting and len(self._running) < self._executors
+
     def _is_instant(self, curve: CostCurve, rows: int) -> bool:
-        if self._running is not None or self._waiting:
-            return False
-        return 0.0 < curve.estimate(rows) < INSTANT_SECONDS
+        return self._is_idle() and 0.0 < curve.estimate(rows) < INSTANT_SECONDS
 
     def _at_once(
         self,
@@ -183,9 +186,9 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
 
     async def drain(self) -> None:
         """Return once nothing waits or runs. It is the caller who sends no more."""
-        while self._waiting or self._running is not None:
-            if self._running is not None:
-                await asyncio.wait([self._running])
+        while self._waiting or self._running:
+            if self._running:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(0)
 
@@ -198,8 +201,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
                     self._leave(entry)
                     self._fail(entry, ModelNotReady("the model is being unloaded"))
         self._queues.clear()
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        if self._running:
+            await asyncio.wait(self._running)
 
     def _enqueue(self, entry: _Entry[PayloadT, ResultT]) -> None:
         if entry.goal is not None:
@@ -218,9 +221,11 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         Its own run is taken to be as fast as any before, so that on an idle executor a request is
         refused only if it is surely lost, and a wrong estimate corrects itself.
         """
-        ahead = max(0.0, self._busy_until - now) if self._running is not None else 0.0
+        ahead = 0.0
+        if len(self._running) >= self._executors:
+            ahead = max(0.0, min(self._running.values()) - now)
         if self._waiting_rows:
-            ahead += self._waiting_rows * curve.seconds_per_row()
+            ahead += self._waiting_rows * curve.seconds_per_row() / self._executors
         return now + ahead + curve.least()
 
     def _too_late(self) -> DeadlineExceeded:
@@ -265,23 +270,27 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
 
     def _schedule_start(self) -> None:
         """Start once this turn of the loop ends: what arrived together runs together."""
-        if self._running is None and not self._start_scheduled:
+        if len(self._running) < self._executors and not self._start_scheduled:
             self._start_scheduled = True
             asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
         self._start_scheduled = False
-        if self._running is not None or self._closed:
-            return
-        batch = self._form_batch()
-        if batch:
-            self._running = asyncio.ensure_future(self._execute(batch))
+        while not self._closed and (free := self._executors - len(self._running)) > 0:
+            batch = self._form_batch(free)
+            if not batch:
+                return
+            rows = sum(entry.rows for entry in batch)
+            end = self._monotonic() + self.curve(batch[0].key).estimate(rows)
+            self._running[asyncio.ensure_future(self._execute(batch))] = end
 
-    def _form_batch(self) -> list[_Entry[PayloadT, ResultT]]:
+    def _form_batch(self, free: int) -> list[_Entry[PayloadT, ResultT]]:
+        """What one of `free` executors is to run: its share of what waits, at most."""
         if not self._drop_settled():
             return []
         key, queue = min(self._queues.items(), key=lambda item: item[1][0][:2])
-        available = min(self._max_rows, sum(e.rows for _, _, e in queue if not e.future.done()))
+        waiting = sum(entry.rows for _, _, entry in queue if not entry.future.done())
+        available = min(self._max_rows, -(-waiting // free))
         curve = self.curve(key)
         wanted = min(curve.best_rows(available), self._rows_in_time(queue[0][0], curve, available))
         batch: list[_Entry[PayloadT, ResultT]] = []
@@ -299,7 +308,6 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             rows += entry.rows
         if not queue:
             del self._queues[key]
-        self._busy_until = self._monotonic() + curve.estimate(rows)
         return batch
 
     def _drop_settled(self) -> bool:
@@ -326,7 +334,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             self.stats.queue_seconds += sum(started - entry.arrived for entry in batch)
             await self._run_or_bisect(batch)
         finally:
-            self._running = None
+            self._running.pop(cast("asyncio.Task[None]", asyncio.current_task()))
             if self._queues:
                 self._schedule_start()
 

@@ -101,14 +101,17 @@ def validate(
         list[Path] | None,
         typer.Argument(help="Serve configs, pipelines files or model.yaml files."),
     ] = None,
+    ports: Annotated[
+        bool, typer.Option("--ports", help="Also check that nobody listens on the ports yet.")
+    ] = False,
 ) -> None:
     """Check configuration without starting anything; without FILES, all that a server reads."""
-    from deployments.args import PROJECT  # noqa: PLC0415 - the other commands do not wait for it
-    from deployments.validate import validate_file  # noqa: PLC0415
+    from deployments.args import PROJECT
+    from deployments.validate import validate_file
 
     here = Path("serve_config.yaml")
     wanted = files or [here if here.exists() else PROJECT / here]
-    reports = [validate_file(file) for file in wanted]
+    reports = [validate_file(file, ports=ports) for file in wanted]
     for report in reports:
         show(report, console())
     if not all(report.good for report in reports):
@@ -151,9 +154,9 @@ def simulate(
 
 
 async def _over_mqtt(simulation: Simulation, show: Notice, published: Notice) -> Simulated:
-    from connectors.mqtt.config import BrokerConfig  # noqa: PLC0415 - as in `validate`
-    from connectors.mqtt.simulator import simulate_sensors  # noqa: PLC0415
-    from models.training.environment import readings  # noqa: PLC0415
+    from connectors.mqtt.config import BrokerConfig
+    from connectors.mqtt.simulator import simulate_sensors
+    from models.training.environment import readings
 
     return await simulate_sensors(
         BrokerConfig(host=simulation.host, port=simulation.port),

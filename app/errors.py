@@ -8,6 +8,8 @@ MantaError
 ├── RequestError            the caller's fault
 │   ├── InvalidInput          a field of the request is wrong
 │   ├── TooLarge              the request is over a limit
+│   ├── HeadTooLarge          its headers are
+│   ├── TooSlow               it did not come in time
 │   ├── UnsupportedMedia      the body's content type or encoding is not handled
 │   ├── ModelNotFound
 │   └── PipelineNotFound
@@ -68,6 +70,14 @@ class InvalidInput(RequestError):
 
 class TooLarge(RequestError):
     """The request is over a limit; the message says which."""
+
+
+class HeadTooLarge(RequestError):
+    """The request line and headers are over a limit; the message says which."""
+
+
+class TooSlow(RequestError):
+    """The request was not received in time; the message says how long it had."""
 
 
 class UnsupportedMedia(RequestError):

@@ -38,7 +38,8 @@ class Clock(Protocol):
 class Model(Protocol):
     """One version of a model on one accelerator. Synchronous and batch first.
 
-    Called by `models.service` from one thread at a time: load once, predict many, unload once.
+    Called by `models.service`: load once, predict many, unload once; `predict` from as many threads
+    at a time as there are `instances`.
     """
 
     @property
@@ -52,6 +53,11 @@ class Model(Protocol):
 
         A steady model whose runs are very short may be run on the event loop.
         """
+        ...
+
+    @property
+    def instances(self) -> int:
+        """How many runs may go on at once. Valid after `load`."""
         ...
 
     def load(self) -> None:

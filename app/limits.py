@@ -20,6 +20,10 @@ class Limits(ComponentConfig):
     parts: of a multipart body.
     batch_requests: inference requests in one call of `/api/v1/batch`.
     sockets: WebSockets open at once.
+    head_bytes: of a request line and its headers.
+    receive_seconds: from the first byte of a request over HTTP, or from when its connection was
+        made, to its last byte.
+    connections: over HTTP at once, for each process; HAProxy has its own limit.
     """
 
     body_bytes: int = Field(default=64 * MIB, ge=1)
@@ -32,6 +36,9 @@ class Limits(ComponentConfig):
     parts: int = Field(default=16, ge=1)
     batch_requests: int = Field(default=256, ge=1)
     sockets: int = Field(default=64, ge=0)
+    head_bytes: int = Field(default=64 * 1024, ge=1024)
+    receive_seconds: float = Field(default=30.0, gt=0)
+    connections: int = Field(default=1000, ge=1)
 
 
 DEFAULT = Limits()

@@ -13,7 +13,7 @@ from benchmarks.models import BenchmarkModel
 Encoding = Literal["json", "binary", "raw", "base64"]
 
 TOLERANCE = 1e-3
-_DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
+DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
@@ -59,7 +59,7 @@ def check_answer(model: BenchmarkModel, headers: dict[str, str], content: bytes)
 def _v2(model: BenchmarkModel, *, data: bool) -> dict[str, object]:
     tensor: dict[str, object] = {
         "name": model.input,
-        "datatype": _DATATYPES[model.sample.dtype.name],
+        "datatype": DATATYPES[model.sample.dtype.name],
         "shape": model.sample.shape,
     }
     if data:

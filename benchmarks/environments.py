@@ -27,6 +27,7 @@ class Environment:
     name: str
     pythons: tuple[str, ...]
     packages: tuple[str, ...]
+    runs_models: bool = True
 
 
 def prepare(environment: Environment) -> Path:
@@ -34,9 +35,10 @@ def prepare(environment: Environment) -> Path:
     found = find_python(environment.pythons)
     if found is None:
         raise Unavailable(f"needs Python {' or '.join(environment.pythons)}, and none is found")
-    # The same ONNX Runtime as ours: it is the servers that are compared.
-    version = importlib.metadata.version("onnxruntime")
-    packages = (*environment.packages, f"onnxruntime=={version}")
+    packages = environment.packages
+    if environment.runs_models:
+        # The same ONNX Runtime as ours: it is the servers that are compared.
+        packages = (*packages, f"onnxruntime=={importlib.metadata.version('onnxruntime')}")
     digest = hashlib.sha256(json.dumps([found, packages]).encode()).hexdigest()[:8]
     directory = cache_directory() / f"{environment.name}-{digest}"
     python = directory / "bin" / "python"

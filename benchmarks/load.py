@@ -28,6 +28,10 @@ end
 """
 
 
+class LoadFailed(Exception):
+    """A load generator measured nothing; the text says why."""
+
+
 @dataclass(frozen=True)
 class LoadResult:
     """`rate` in good answers a second, latencies in milliseconds; `failed` requests had a status of
@@ -47,7 +51,7 @@ def has_wrk() -> bool:
 def run_wrk(url: str, body: RequestBody, connections: int, seconds: float) -> LoadResult:
     """One thread, keep-alive, `connections` requests in flight.
 
-    Raises RuntimeError if wrk fails.
+    Raises LoadFailed.
     """
     with tempfile.TemporaryDirectory(prefix="manta-bench-") as directory:
         content = Path(directory, "body")
@@ -63,7 +67,7 @@ def run_wrk(url: str, body: RequestBody, connections: int, seconds: float) -> Lo
     for line in run.stdout.splitlines():
         if line.startswith("RESULT "):
             return _result(json.loads(line.removeprefix("RESULT ")))
-    raise RuntimeError(f"wrk ended with {run.returncode}: {run.stderr or run.stdout}")
+    raise LoadFailed(f"wrk ended with {run.returncode}: {run.stderr or run.stdout}")
 
 
 def _result(counted: dict[str, float]) -> LoadResult:

@@ -13,7 +13,7 @@ import yaml
 
 from app.types import Array, Arrays
 from benchmarks.processes import free_ports, running
-from benchmarks.ray_config import PROJECT, ray_environment, serve_run, shipped_config
+from benchmarks.ray_config import PROJECT, Ports, ray_environment, serve_run, shipped_config
 from models.metadata import warm_up_inputs
 from models.repository import ModelRepository
 
@@ -45,15 +45,17 @@ def bundled_questions() -> list[Question]:
     return [_question(repository, name) for name in repository.names()]
 
 
-def measure_footprint(questions: list[Question]) -> Footprint:
-    """Start the shipped serve_config.yaml on a free port and look at it once it is at rest.
+def measure_footprint() -> Footprint:
+    """Start the shipped serve_config.yaml on free ports and look at it once it is at rest.
 
     Raises StartFailed if a model does not answer correctly.
     """
+    questions = bundled_questions()
     with tempfile.TemporaryDirectory(prefix="mb-") as directory:
-        (port,) = free_ports(1)
+        ports = Ports(*free_ports(3))
+        port = ports.http
         config = Path(directory, "serve_config.yaml")
-        config.write_text(yaml.safe_dump(shipped_config(port)))
+        config.write_text(yaml.safe_dump(shipped_config(ports, Path(directory))))
         ready: dict[str, float] = {}
         start = time.monotonic()
         with running(serve_run(config), ray_environment(Path(directory)), PROJECT) as program:

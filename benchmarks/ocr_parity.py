@@ -65,7 +65,7 @@ Reader = Callable[[Image], list[str]]
 
 def pictures() -> list[Picture]:
     sign = cv2.imread(str(SAMPLES / "sign.jpg"))
-    page = skimage.data.page()  # type: ignore[no-untyped-call]
+    page = skimage.data.page()  # type: ignore[no-untyped-call]  # it has no types
     dense = [
         f"{row + 1:02d} The quick meter {row * 37 % 91} reads {row * 113 % 997}.{row % 10} units, "
         f"line {row * 7 % 60} of panel {chr(65 + row % 26)}{row % 9}"

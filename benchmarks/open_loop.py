@@ -1,6 +1,7 @@
 """Open-loop load: requests are sent when their time has come, whether or not answers are there.
 
 A closed loop slows down with the server and so never overloads it; clients in the field do not.
+The same client in a closed loop measures what there is to overload, at the same cost for a request.
 """
 
 import asyncio
@@ -43,6 +44,24 @@ async def run_open_loop(
     answers = await asyncio.gather(*requests)
     client.close()
     return answers
+
+
+async def run_closed_loop(url: str, body: RequestBody, connections: int, seconds: float) -> float:
+    """Good answers a second, with `connections` requests in flight."""
+    client = _Client(url, body)
+    start = time.monotonic()
+
+    async def loop() -> int:
+        good = 0
+        while time.monotonic() < start + seconds:
+            answer = await client.ask(start, time.monotonic() - start)
+            good += answer.status == 200
+        return good
+
+    good = await asyncio.gather(*(loop() for _ in range(connections)))
+    taken = time.monotonic() - start
+    client.close()
+    return sum(good) / taken
 
 
 class _Client:

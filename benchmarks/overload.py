@@ -1,30 +1,43 @@
-"""Twice the load that the server can carry, each request with a deadline."""
+"""Twice the load that a server can carry, each request with a deadline."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+
+import httpx
+import psutil
 
 from benchmarks.bodies import build_body
-from benchmarks.load import run_wrk
 from benchmarks.models import BenchmarkModel
-from benchmarks.open_loop import Answer, run_open_loop
-from benchmarks.servers import RunningServer, product_server
+from benchmarks.open_loop import Answer, run_closed_loop, run_open_loop
+from benchmarks.peer_servers import mlserver
+from benchmarks.ray_config import product_config
+from benchmarks.ray_servers import ray_server
+from benchmarks.serving import Models, RunningServer
 
 MODEL = "cnn-small"
 DEADLINE_SECONDS = 0.1
 CAPACITY_CONNECTIONS = 4
 OVERLOAD = 2.0
 AFTERWARDS = 0.5
+AFTERWARDS_SECONDS = 4.0
+CAPACITY_SECONDS = 5.0
 REFUSED = (503, 504)
+START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Overload:
     """Rates in requests a second, times in milliseconds; `late` are good answers after the
-    deadline; `recovery` is from the end of the overload to the last request after it that was not
-    answered well and in time, in seconds."""
+    deadline; `run_in_vain` were run for callers who got no good answer, -1 where the server does
+    not tell; `recovery` is from the end of the overload to the last request after it that was not
+    answered well and in time, in seconds. `generator` is the share of one core that sending took.
+    """
 
+    server: str
     capacity: float
     offered: float
     goodput: float
@@ -34,42 +47,92 @@ class Overload:
     refused: int
     failed: int
     recovery: float
+    run_in_vain: int = -1
+    generator: float = 0.0
 
 
-def measure_overload(models: Mapping[str, BenchmarkModel], seconds: float) -> Overload:
+@dataclass(frozen=True)
+class Subject:
+    """Without `has_deadlines`, what is answered in time counts by the client's clock alone."""
+
+    name: str
+    title: str
+    start: Callable[[Models], AbstractContextManager[RunningServer]]
+    has_deadlines: bool
+
+
+SUBJECTS = (
+    Subject(
+        "manta",
+        "Manta, model as its own application",
+        partial(
+            ray_server,
+            configure=partial(product_config, own_application=True, timeout_s=DEADLINE_SECONDS),
+        ),
+        has_deadlines=True,
+    ),
+    Subject("mlserver", "MLServer", partial(mlserver, batch_size=0), has_deadlines=False),
+)
+
+
+def expected_seconds(seconds: float) -> float:
+    return START_SECONDS + 2 + CAPACITY_SECONDS + seconds + AFTERWARDS_SECONDS
+
+
+def measure_overload(
+    subject: Subject, models: Mapping[str, BenchmarkModel], seconds: float
+) -> Overload:
     """Capacity first, in a closed loop small enough to stay within the deadline; then twice that
-    for `seconds`; then half of it."""
+    for `seconds`; then half of it. All from the same generator, whose share of the cores is the
+    same for every request. Raises StartFailed, Unavailable."""
     model = models[MODEL]
-    server: AbstractContextManager[RunningServer] = product_server(
-        {MODEL: model}, timeout_s=DEADLINE_SECONDS
-    )
-    with server as running:
+    with subject.start({MODEL: model}) as running:
         url, body = running.infer_url(MODEL), build_body(model, "json")
-        run_wrk(url, body, CAPACITY_CONNECTIONS, 2)
-        capacity = run_wrk(url, body, CAPACITY_CONNECTIONS, seconds).rate
+        asyncio.run(run_closed_loop(url, body, CAPACITY_CONNECTIONS, 2.0))
+        capacity = asyncio.run(run_closed_loop(url, body, CAPACITY_CONNECTIONS, CAPACITY_SECONDS))
         offered = OVERLOAD * capacity
-        phases = ((offered, seconds), (AFTERWARDS * capacity, 4.0))
+        phases = ((offered, seconds), (AFTERWARDS * capacity, AFTERWARDS_SECONDS))
+        ran = _rows_run(running) if subject.has_deadlines else None
+        start, own = time.monotonic(), sum(psutil.Process().cpu_times()[:2])
         answers = asyncio.run(run_open_loop(url, body, phases))
-    return judge(answers, capacity, offered, seconds)
+        share = (sum(psutil.Process().cpu_times()[:2]) - own) / (time.monotonic() - start)
+        good = sum(answer.status == 200 for answer in answers)
+        in_vain = -1 if ran is None else _rows_run(running) - ran - good
+    return judge(answers, subject.name, capacity, seconds, in_vain, share)
 
 
-def judge(answers: Sequence[Answer], capacity: float, offered: float, seconds: float) -> Overload:
+def judge(
+    answers: Sequence[Answer],
+    server: str,
+    capacity: float,
+    seconds: float,
+    run_in_vain: int = -1,
+    generator: float = 0.0,
+) -> Overload:
     during = [answer for answer in answers if answer.due < seconds]
     accepted = sorted(answer.latency for answer in during if answer.status == 200)
     good = sum(_well(answer) for answer in during)
     refused = sum(answer.status in REFUSED for answer in during)
     bad_afterwards = [a.due - seconds for a in answers if a.due >= seconds and not _well(a)]
     return Overload(
+        server=server,
         capacity=capacity,
-        offered=offered,
+        offered=len(during) / seconds,
         goodput=good / seconds,
-        p99=1e3 * accepted[int(0.99 * len(accepted))] if accepted else float("nan"),
+        p99=1e3 * accepted[int(0.99 * len(accepted))] if accepted else float("inf"),
         good=good,
         late=len(accepted) - good,
         refused=refused,
         failed=len(during) - len(accepted) - refused,
         recovery=max(bad_afterwards, default=0.0),
+        run_in_vain=run_in_vain,
+        generator=generator,
     )
+
+
+def _rows_run(server: RunningServer) -> int:
+    answer = httpx.get(f"{server.url}/v2/models/{MODEL}/stats", timeout=10).json()
+    return int(answer["model_stats"][0]["inference_count"])
 
 
 def _well(answer: Answer) -> bool:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,15 @@ from benchmarks.models import BenchmarkModel
 from benchmarks.processes import free_ports
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Of Serve's HTTP door, of the gateway's gRPC server and of its direct HTTP door."""
+
+    http: int
+    grpc: int
+    direct: int
 
 
 def serve_run(config: Path) -> list[str]:
@@ -30,6 +40,8 @@ def ray_environment(directory: Path) -> dict[str, str]:
         "RAY_ADDRESS": "local",
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # As `make run` does. Else what serves would stand behind everything else on the machine.
+        "RAY_worker_niceness": "0",
         "RAY_TMPDIR": str(directory),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
@@ -42,45 +54,45 @@ def ray_environment(directory: Path) -> dict[str, str]:
     }
 
 
-def shipped_config(port: int) -> dict[str, Any]:
-    """The product's own serve_config.yaml on another port."""
+def shipped_config(ports: Ports, directory: Path) -> dict[str, Any]:
+    """The product's own serve_config.yaml on other ports, remembering nothing of earlier runs."""
     config: dict[str, Any] = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
-    config["http_options"] = {**config["http_options"], "host": "127.0.0.1", "port": port}
+    config["http_options"] = {**config["http_options"], "host": "127.0.0.1", "port": ports.http}
+    config["applications"][0]["args"] |= {
+        "direct": {"port": ports.direct},
+        "grpc": {"port": ports.grpc},
+        "loaded_models_file": str(directory / "loaded_models.json"),
+    }
     return config
 
 
 def product_config(
     models: Mapping[str, BenchmarkModel],
-    port: int,
+    ports: Ports,
+    directory: Path,
     *,
     own_application: bool = False,
-    direct: bool = False,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """The shipped configuration with these models in place of its own.
 
     The gateway's process holds them, or each is an application of its own with the bound
-    `timeout_s` on a request. With `direct` it is the gateway's direct door that has `port`.
+    `timeout_s` on a request.
     """
-    config = shipped_config(free_ports(1)[0] if direct else port)
+    config = shipped_config(ports, directory)
     gateway = config["applications"][0]
     runtime_env = gateway["runtime_env"]
     repositories = sorted({str(model.file.parents[2]) for model in models.values()})
     inline, remote = ([], list(models)) if own_application else (list(models), [])
-    gateway["args"] = {"repositories": repositories, "inline": inline, "remote": remote}
-    if direct:
-        gateway["args"]["direct"] = {"port": port}
+    gateway["args"] |= {"repositories": repositories, "inline": inline, "remote": remote}
+    gateway["args"] |= {"pipelines": [], "streams": []}
     config["applications"] = [gateway] + [
         {
             "name": name,
             "route_prefix": f"/v2/models/{name}",
             "import_path": "deployments.model:build",
             "runtime_env": runtime_env,
-            "args": {
-                "repositories": repositories,
-                "model": name,
-                "timeout_s": timeout_s,
-            },
+            "args": {"repositories": repositories, "model": name, "timeout_s": timeout_s},
             "deployments": [{"name": "Model", "ray_actor_options": {"num_cpus": 0.1}}],
         }
         for name in remote
@@ -88,11 +100,17 @@ def product_config(
     return config
 
 
-def peer_config(models: Mapping[str, BenchmarkModel], port: int) -> dict[str, Any]:
-    """Ray Serve as its documentation begins; only address and port are set."""
+def peer_config(
+    models: Mapping[str, BenchmarkModel], ports: Ports, _directory: Path
+) -> dict[str, Any]:
+    """Ray Serve as its documentation begins; only addresses and ports are set."""
     repository = next(iter(models.values())).file.parents[2]
     return {
-        "http_options": {"host": "127.0.0.1", "port": port},
+        "http_options": {"host": "127.0.0.1", "port": ports.http},
+        "grpc_options": {
+            "port": ports.grpc,
+            "grpc_servicer_functions": ["benchmarks.peers.ray_serve_app.add_servicer"],
+        },
         "applications": [
             {
                 "name": "default",

@@ -34,7 +34,7 @@ def remove_session_after_end() -> None:
     session = Path(nodes[0]["ObjectStoreSocketName"]).parents[1]
     proxy = HAPROXY_DIRECTORY / ray.get_runtime_context().get_node_id()
     left = [str(path) for path in (session, proxy, *_listener_directories(driver))]
-    subprocess.run(  # noqa: S603
+    subprocess.run(  # noqa: S603 - the paths are Ray's and Serve's own
         ["/bin/sh", "-c", _SCRIPT, str(raylet.pid), *left],
         start_new_session=True,
         check=False,

@@ -26,6 +26,7 @@ from deployments.handles import (
     MODEL_DEPLOYMENT,
     STATUS_TIMEOUT_S,
     RemoteModelHandle,
+    deployment_handle,
 )
 from deployments.model import application
 from models.applications import Applications
@@ -165,7 +166,10 @@ class ServeApplications(Applications):
     ) -> Sequence[object]:
         handle = self._handles.get((app, deployment))
         if handle is None:
-            handle = serve.get_deployment_handle(deployment, app, _check_exists=False)
+            try:
+                handle = deployment_handle(deployment, app)
+            except ModelNotReady as error:
+                raise _Away from error
             self._handles[app, deployment] = handle
         try:
             answers = handle.broadcast(method, *arguments).results_async()

@@ -13,8 +13,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
-from app.api.connection import answering
+from app.api.connection import Connection, answering
 from app.api.infer import model_of_path
+from app.limits import Limits
 
 _applications: dict[asyncio.AbstractEventLoop, ASGIApp] = {}
 
@@ -22,17 +23,23 @@ _applications: dict[asyncio.AbstractEventLoop, ASGIApp] = {}
 def middlewares() -> list[Middleware]:
     """Called by Serve just before a replica's HTTP server starts, in its process."""
     # Serve starts uvicorn with its default protocol; this is the table that names it.
-    HTTP_PROTOCOLS["auto"] = "app.api.connection:Connection"
+    HTTP_PROTOCOLS["auto"] = "deployments.front:ReplicaConnection"
     return [Middleware(Front)]
 
 
-def answer_in_front(app: ASGIApp) -> None:
-    """Let `app` have the inference requests that arrive on the running event loop.
+def answer_in_front(app: ASGIApp, limits: Limits) -> None:
+    """Let `app` have the inference requests that arrive on the running event loop. The replica's
+    connections, which Serve opens later, keep to `limits`.
 
     Serve runs replicas on the loop of its HTTP server where RAY_SERVE_THROUGHPUT_OPTIMIZED is set;
     elsewhere their requests go Serve's way.
     """
     _applications[asyncio.get_running_loop()] = answering(app)
+    ReplicaConnection.limits = limits
+
+
+class ReplicaConnection(Connection):
+    """What Serve's own HTTP server makes its connections from, in this process."""
 
 
 class Front:

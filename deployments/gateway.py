@@ -59,13 +59,13 @@ class GatewayReplica:
         self._app = build_gateway_app(
             self._dataplane, self._process.host, self._statuses, gateway.timeout_s, gateway.limits
         )
-        self._doors = direct_doors(self._app, args.direct)
+        self._doors = direct_doors(self._app, args.direct, gateway.limits)
         await self._process.open()
         with suppress(ModelNotReady):
             await self._control.follow()
         for door in self._doors:
             await door.start()
-        answer_in_front(self._app)
+        answer_in_front(self._app, gateway.limits)
         self._grpc = await started_grpc(args.grpc, self._dataplane, gateway)
         self._following = asyncio.ensure_future(self._follow())
         self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others) - 1))

@@ -41,11 +41,11 @@ class ModelReplica:
         self._service = LocalModelService(repository, args.model)
         self._dataplane = DataPlane({args.model: self._service})
         self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
-        self._doors = direct_doors(self._app, args.direct)
+        self._doors = direct_doors(self._app, args.direct, args.limits)
         await self._service.load(_override(args) or None)
         for door in self._doors:
             await door.start()
-        answer_in_front(self._app)
+        answer_in_front(self._app, args.limits)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app

@@ -21,17 +21,21 @@ from deployments.flows import (
     pipelines_table,
     uses_of,
 )
+from deployments.ports import repeated_ports, taken_ports
 from deployments.serve_config import OtherApplication, ServeConfig, load_serve_config
 from models.config import FILE_NAME, ModelFile
 from models.repository import ModelRepository
 
 
-def validate_file(path: Path) -> Report:
-    """A serve config, a pipelines file or a model.yaml; which one, its keys say."""
+def validate_file(path: Path, *, ports: bool = False) -> Report:
+    """A serve config, a pipelines file or a model.yaml; which one, its keys say.
+
+    With `ports`, it is also wrong that somebody listens on a port of the serve config.
+    """
     try:
         keys = set(keys_of(path))
         if "applications" in keys:
-            return validate_site(path)
+            return validate_site(path, ports=ports)
         graph = {"name", "nodes", "edges"}
         flowing = len(keys & {*PipelinesConfig.model_fields, *graph})
         if path.name == FILE_NAME or len(keys & set(ModelFile.model_fields)) > flowing:
@@ -44,7 +48,7 @@ def validate_file(path: Path) -> Report:
         return Report(error.parts or (error,))
 
 
-def validate_site(path: Path) -> Report:
+def validate_site(path: Path, *, ports: bool = False) -> Report:
     """A serve config and everything that it names. Raises ConfigurationError if it is wrong."""
     config = load_serve_config(path)
     problems: list[ConfigurationError] = []
@@ -53,6 +57,9 @@ def validate_site(path: Path) -> Report:
     flows = _flows(path, config, problems)
     check = CrossCheck(path, config, flows, repository.names())
     check.run()
+    problems += repeated_ports(path, config)
+    if ports:
+        problems += taken_ports(path, config)
     tables = (
         _models_table(repository, check.model_homes),
         pipelines_table(flows.values(), _joined(check.pipeline_homes)),

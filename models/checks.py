@@ -67,7 +67,10 @@ def _check_input(spec: TensorSpec, array: Array) -> None:
 
 
 def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
-    """Raises InferenceFailed if an output is missing, of another datatype or of another shape."""
+    """Raises InferenceFailed if an output is missing, of another datatype or of another shape.
+
+    An output without dimensions may be one whose rank the model leaves open: any shape fits it.
+    """
     for spec in metadata.outputs:
         array = outputs.get(spec.name)
         if array is None:
@@ -77,7 +80,7 @@ def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
                 f"output {spec.name!r} of model {metadata.name!r} is {array.dtype},"
                 f" not {spec.datatype}"
             )
-        if not _is_of_shape(array, spec):
+        if spec.shape and not _is_of_shape(array, spec):
             raise InferenceFailed(
                 f"output {spec.name!r} of model {metadata.name!r} has shape {list(array.shape)},"
                 f" not {list(spec.shape)}"

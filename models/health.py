@@ -1,13 +1,15 @@
 """Whether a loaded model still works: what no single request can tell."""
 
 from collections.abc import Callable
+from math import inf
+from threading import get_ident
 
 SAME_FAILURES = 3
 """So many runs in a row that fail in the same way make the model a suspect."""
 
 
 class Health:
-    """Watches the runs of one model, one at a time.
+    """Watches the runs of one model, one at a time in each thread.
 
     A suspect is tried with `probe`, an input that once worked: only if that fails too is the model
     itself at fault, for good. A run that takes longer than `max_run_seconds` is taken to hang, for
@@ -24,7 +26,7 @@ class Health:
         self._probe = probe
         self._max_run_seconds = max_run_seconds
         self._monotonic = monotonic
-        self._started: float | None = None
+        self._started: dict[int, float] = {}
         self._last = ""
         self._times = 0
         self._fault = ""
@@ -32,15 +34,16 @@ class Health:
     @property
     def fault(self) -> str:
         """Why the model cannot be used any more, or nothing."""
-        if self._started is not None and self._monotonic() - self._started > self._max_run_seconds:
+        longest = self._monotonic() - min(self._started.copy().values(), default=inf)
+        if longest > self._max_run_seconds:
             return f"a run has taken more than {self._max_run_seconds:g} s"
         return self._fault
 
     def run_starts(self) -> None:
-        self._started = self._monotonic()
+        self._started[get_ident()] = self._monotonic()
 
     def run_worked(self) -> None:
-        self._started = None
+        self._started.pop(get_ident(), None)
         self._times = 0
 
     def run_failed(self, error: Exception) -> None:
@@ -54,4 +57,4 @@ class Health:
                 self._probe()
             except Exception as broken:  # noqa: BLE001 - a runtime may raise anything
                 self._fault = f"every run fails, the warm-up too: {type(broken).__name__}"
-        self._started = None
+        self._started.pop(get_ident(), None)

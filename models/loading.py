@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.errors import ConfigurationError
 from app.interfaces import Model
-from app.types import Arrays, JsonValue, ModelMetadata
+from app.types import JsonValue, ModelMetadata
 from models.config import ModelConfig
-from models.metadata import warm_up_inputs
 from models.override import with_override
 from models.repository import ModelRepository
 from models.signature import check_takes_over
 from models.version import ModelVersion
+from models.warm_up import warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,7 @@ def _load(
     try:
         if callers_know is not None:
             check_takes_over(callers_know, model.metadata)
-        inputs = warm_up_inputs(config, model.metadata)
-        _warm_up(model, inputs)
+        probe = warm_up(model, config)
     except Exception:
         model.unload()
         raise
@@ -78,17 +76,9 @@ def _load(
         version,
         model,
         queue_size=config.queue_size,
-        probe=inputs,
+        probe=probe,
         max_run_seconds=config.max_run_seconds,
     )
-
-
-def _warm_up(model: Model, inputs: Arrays) -> None:
-    """Run once, so that the first request does not pay for what the runtime does on first use."""
-    try:
-        model.predict(inputs)
-    except Exception as error:
-        raise ConfigurationError(f"the warm-up run failed: {error}", field="warm_up") from error
 
 
 def _origin(config: ModelConfig, version: str) -> object:

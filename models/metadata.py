@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from app.datatypes import dtype_of
-from app.types import Arrays, ModelMetadata, TensorSpec
+from app.datatypes import dtype_of, float32_to_bf16
+from app.types import Array, Arrays, ModelMetadata, TensorSpec
 from models.config import ModelConfig
 
 DEFAULT_MAX_BATCH_SIZE = 32
@@ -23,9 +23,11 @@ def describe(
     outputs: tuple[TensorSpec, ...],
     custom: Mapping[str, str],
     provider: str = "",
+    one_batch: bool = True,
 ) -> ModelMetadata:
     """The metadata of a loaded version, `custom` being the artefact's own metadata entries.
 
+    `one_batch` is false where the artefact says that its tensors have different first dimensions.
     Raises ConfigurationError where `model.yaml` asks for what the artefact cannot do.
     """
     _check_warm_up(config, inputs)
@@ -40,27 +42,32 @@ def describe(
         platform=platform,
         inputs=inputs,
         outputs=outputs,
-        max_batch_size=_max_batch_size(config, (*inputs, *outputs)),
+        max_batch_size=_max_batch_size(config, (*inputs, *outputs), one_batch),
         labels={output: config.labels_of(output, custom) for output in config.labels},
         provider=provider,
     )
 
 
-def warm_up_inputs(config: ModelConfig, metadata: ModelMetadata) -> Arrays:
-    """One input of zeros (empty strings for BYTES) in the shapes that `warm_up` names."""
+def warm_up_inputs(config: ModelConfig, metadata: ModelMetadata, value: int = 1) -> Arrays:
+    """Every element `value` (empty strings for BYTES) in the shapes that `warm_up` names."""
     arrays = {}
     for spec in metadata.inputs:
         default = tuple(1 if size < 0 else size for size in spec.shape)
         shape = config.warm_up.get(spec.name, default)
-        empty = b"" if spec.datatype == "BYTES" else 0
-        arrays[spec.name] = np.full(shape, empty, dtype_of(spec.datatype))
+        arrays[spec.name] = _filled(shape, spec.datatype, value)
     return arrays
 
 
-def _max_batch_size(config: ModelConfig, tensors: tuple[TensorSpec, ...]) -> int:
+def _filled(shape: tuple[int, ...], datatype: str, value: int) -> Array:
+    if datatype == "BF16":
+        return float32_to_bf16(np.full(shape, value, np.float32))
+    return np.full(shape, b"" if datatype == "BYTES" else value, dtype_of(datatype))
+
+
+def _max_batch_size(config: ModelConfig, tensors: tuple[TensorSpec, ...], one_batch: bool) -> int:
     fixed = [spec for spec in tensors if spec.shape[:1] != (-1,)]
     if config.max_batch_size is None:
-        return 0 if fixed else DEFAULT_MAX_BATCH_SIZE
+        return DEFAULT_MAX_BATCH_SIZE if one_batch and not fixed else 0
     if config.max_batch_size > 0 and fixed:
         reason = (
             f"must be 0: the first dimension of {fixed[0].name!r} is fixed, its shape being "

@@ -38,6 +38,8 @@ class RuntimeOptions(ComponentConfig):
     threads: CPU threads for one run. By default one where a run takes less than 0.1 ms, for others
         OMP_NUM_THREADS, which Ray sets to the CPUs it reserved for a replica; without it all CPUs
         this process may use, at most 4.
+    instances: how many runs go on at once. By default one; but where a run of less than 20 ms on
+        the CPU takes hardly longer on one thread, one on each of the threads above.
     providers: where to run, best first; the first one with which the model loads and runs is used.
         By default CUDA where it is there, then the CPU.
     optimization: how far the graph is rewritten before it is run.
@@ -52,6 +54,7 @@ class RuntimeOptions(ComponentConfig):
     """
 
     threads: int | None = Field(default=None, ge=1, le=1024)
+    instances: int | None = Field(default=None, ge=1, le=64)
     providers: tuple[str, ...] | None = Field(default=None, min_length=1)
     optimization: Optimization = "all"
     optimized_graph_cache: Path | None = None

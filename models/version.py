@@ -28,9 +28,9 @@ STRETCHED = 5
 class ModelVersion:
     """A Model that takes one request at a time and runs them in batches.
 
-    Built around a model that is loaded already. The runs happen on one thread, or on the event
-    loop where the model is steady and they are known to be very short. `probe` is an input that the
-    model has answered: see `models.health`.
+    Built around a model that is loaded already. The runs happen on a thread for each of the model's
+    instances, or on the event loop where the model is steady and they are known to be very short.
+    `probe` is an input that the model has answered: see `models.health`.
     """
 
     def __init__(
@@ -45,7 +45,9 @@ class ModelVersion:
         self.version = version
         self.metadata = model.metadata
         self._model = model
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"model-{self.metadata.name}")
+        self._threads = ThreadPoolExecutor(
+            model.instances, thread_name_prefix=f"model-{self.metadata.name}"
+        )
         self._steady = model.steady
         self._key_of = key_of(self.metadata)
         self._max_run_seconds = max_run_seconds
@@ -59,6 +61,7 @@ class ModelVersion:
             self._run,
             max_rows=self.metadata.max_batch_size,
             max_waiting=queue_size,
+            executors=model.instances,
             run_now=self._run_now if self._steady else None,
             monotonic=time.monotonic,
         )
@@ -77,7 +80,10 @@ class ModelVersion:
         return self._health.fault
 
     def statistics(self) -> ModelStatistics:
-        """What was counted since this version was loaded."""
+        """What was counted since this version was loaded.
+
+        Requests that shared a run shared its time: it is counted once.
+        """
         stats = self._batcher.stats
         queue, run = _nanoseconds(stats.queue_seconds), _nanoseconds(stats.run_seconds)
         return ModelStatistics(
@@ -89,7 +95,7 @@ class ModelVersion:
             success=Duration(stats.succeeded, queue + run),
             fail=Duration(stats.failed, 0),
             queue=Duration(stats.succeeded, queue),
-            compute=Duration(stats.runs, run),
+            compute=Duration(stats.succeeded, run),
             batches={
                 rows: Duration(count, _nanoseconds(stats.seconds_by_rows[rows]))
                 for rows, count in sorted(stats.runs_by_rows.items())
@@ -132,17 +138,20 @@ class ModelVersion:
         """Finish what runs, fail what waits, and give the memory back, unless a run hangs."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._batcher.close(), self._max_run_seconds)
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._model.unload)
-        self._thread.shutdown(wait=False)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._model.unload)
+        self._threads.shutdown(wait=False)
 
     async def _run(self, batch: Sequence[Arrays]) -> Sequence[Arrays]:
         key = self._key_of(batch[0])
         rows = self._rows(batch)
         if self._is_short(key, sum(rows)):
-            return self._predict(batch, rows, key)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, partial(self._predict, batch, rows, key)
-        )
+            outputs, seconds = self._predict(batch, rows)
+        else:
+            outputs, seconds = await asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(self._predict, batch, rows)
+            )
+        self._processor_seconds.of(key).record(sum(rows), seconds)
+        return outputs
 
     def _run_now(self, inputs: Arrays) -> Arrays:
         return self._checked_run(inputs, self._rows((inputs,))[0])
@@ -157,13 +166,14 @@ class ModelVersion:
         return 0.0 < expected < INLINE_SECONDS and taken < STRETCHED * INLINE_SECONDS
 
     def _predict(
-        self, batch: Sequence[Arrays], rows: Sequence[int], key: Hashable
-    ) -> Sequence[Arrays]:
+        self, batch: Sequence[Arrays], rows: Sequence[int]
+    ) -> tuple[Sequence[Arrays], float]:
+        """The answers, and the processor time that they took in this thread, in seconds."""
         inputs = batch[0] if len(batch) == 1 else _stacked(batch)
         started = time.thread_time()
         outputs = self._checked_run(inputs, sum(rows))
-        self._processor_seconds.of(key).record(sum(rows), time.thread_time() - started)
-        return [outputs] if len(batch) == 1 else _split(outputs, rows)
+        seconds = time.thread_time() - started
+        return ([outputs] if len(batch) == 1 else _split(outputs, rows)), seconds
 
     def _checked_run(self, inputs: Arrays, rows: int) -> Arrays:
         self._health.run_starts()

@@ -48,7 +48,10 @@ def encode_config(metadata: ModelMetadata) -> dict[str, JsonValue]:
 
 
 def encode_statistics(statistics: Iterable[ModelStatistics]) -> dict[str, JsonValue]:
-    """Durations are sums in nanoseconds. Copying in and out of a run is part of `compute_infer`."""
+    """Durations are sums in nanoseconds. Copying in and out of a run is part of `compute_infer`.
+
+    The three parts of computing have the same counts: perf_analyzer ends where they have not.
+    """
     return {"model_stats": [_one_statistics(each) for each in statistics]}
 
 
@@ -67,7 +70,7 @@ def _tensor_config(spec: TensorSpec, is_batched: bool) -> dict[str, JsonValue]:
 
 def _one_statistics(each: ModelStatistics) -> dict[str, JsonValue]:
     none = _duration(Duration())
-    compute = _duration(each.compute)
+    no_time = _duration(Duration(each.compute.count, 0))
     return {
         "name": each.name,
         "version": each.version,
@@ -78,9 +81,9 @@ def _one_statistics(each: ModelStatistics) -> dict[str, JsonValue]:
             "success": _duration(each.success),
             "fail": _duration(each.fail),
             "queue": _duration(each.queue),
-            "compute_input": none,
-            "compute_infer": compute,
-            "compute_output": none,
+            "compute_input": no_time,
+            "compute_infer": _duration(each.compute),
+            "compute_output": no_time,
             "cache_hit": none,
             "cache_miss": none,
         },

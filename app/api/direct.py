@@ -14,8 +14,10 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
-from app.api.connection import Connection, answering
+from app.api.connection import answering, connections_within
+from app.api.ports import check_not_taken
 from app.errors import ConfigurationError
+from app.limits import DEFAULT, Limits
 
 logger = logging.getLogger(__name__)
 
@@ -29,24 +31,23 @@ class DirectConfig(BaseModel):
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
-    max_connections: int = Field(default=1000, ge=1)
 
 
 class DirectServer:
     """uvicorn on the running event loop."""
 
-    def __init__(self, app: ASGIApp, config: DirectConfig) -> None:
+    def __init__(self, app: ASGIApp, config: DirectConfig, limits: Limits = DEFAULT) -> None:
         self._config = config
         self._server = uvicorn.Server(
             uvicorn.Config(
                 answering(app),
-                http=Connection,
+                http=connections_within(limits),
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # a warning for each bad request would fill the log
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=config.max_connections,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
         )
@@ -57,11 +58,11 @@ class DirectServer:
         return self._config.port
 
     async def start(self) -> None:
-        """Raises ConfigurationError if the address cannot be bound."""
+        """Raises ConfigurationError if the address cannot be bound or is taken by a stranger."""
         listening = _bound(self._config)
         # uvicorn tells that it has started by a flag, and by nothing that could be awaited.
         self._task = asyncio.ensure_future(self._server.serve(sockets=[listening]))
-        while not self._server.started and not self._task.done():  # noqa: ASYNC110
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
         logger.info("listening on http://%s:%s", self._config.host, self._config.port)
 
@@ -72,14 +73,19 @@ class DirectServer:
             await self._task
 
 
-def direct_doors(app: ASGIApp, config: DirectConfig | None) -> tuple[DirectServer, ...]:
+def direct_doors(
+    app: ASGIApp, config: DirectConfig | None, limits: Limits
+) -> tuple[DirectServer, ...]:
     """The direct door of a process, if its configuration asks for one."""
-    return () if config is None else (DirectServer(app, config),)
+    return () if config is None else (DirectServer(app, config, limits),)
 
 
 def _bound(config: DirectConfig) -> socket.socket:
+    check_not_taken(config.host, config.port, "direct")
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only where the protocol is named: without it, a body
+    # that is written after its head waits 40 ms for the client's delayed acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:

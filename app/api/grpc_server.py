@@ -12,6 +12,7 @@ from app.api.dataplane import DataPlane
 from app.api.grpc_config import GrpcConfig, TlsConfig
 from app.api.grpc_health import HealthServicer
 from app.api.grpc_servicer import SERVICE, GrpcServicer
+from app.api.ports import check_not_taken
 from app.api.proto import inference_pb2
 from app.errors import ConfigurationError
 from app.limits import DEFAULT, Limits
@@ -66,6 +67,8 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
     def _bound(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        if self._config.port:
+            check_not_taken(self._config.host, self._config.port, "grpc")
         try:
             port: int = (
                 self._server.add_insecure_port(address)

@@ -1,175 +1,291 @@
-"""The OpenAPI page: what the plain routes are, told to FastAPI's document."""
+"""The OpenAPI document: every route, what it takes and every status it answers with."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-_PICTURE_OR_JSON = {
+from app.api import schemas
+from app.api.schemas import Schema
+from app.types import JsonValue
+
+Document: TypeAlias = dict[str, JsonValue]
+
+JSON = "application/json"
+RAW = "application/octet-stream"
+
+_ERRORS: Mapping[int, str] = {
+    400: "Something in the request is wrong",
+    404: "There is no such model, version or pipeline",
+    413: "Over a limit",
+    415: "The content type or encoding is not handled",
+    500: "The model failed",
+    501: "Switched off here",
+    503: "Not ready, or too much is waiting already",
+    504: "The deadline passed",
+}
+_BODY = (400, 413, 415)
+_MODEL = (404, 503, 504)
+_RUN = (*_BODY, *_MODEL, 500)
+_CONTROL = (*_BODY, 404, 501, 503)
+
+_NAME: Document = {
+    "name": "name",
+    "in": "path",
     "required": True,
-    "content": {
-        "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"file": {"type": "string", "format": "binary"}},
-            }
-        },
-        "image/png": {"schema": {"type": "string", "format": "binary"}},
-        "application/json": {"schema": {}},
-    },
+    "schema": {"type": "string", "minLength": 1},
 }
-
-_OBJECT = {"required": False, "content": {"application/json": {"schema": {"type": "object"}}}}
-
-_TENSOR = {
-    "type": "object",
-    "required": ["name", "shape", "datatype", "data"],
-    "properties": {
-        "name": {"type": "string"},
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-        "datatype": {"type": "string", "example": "FP32"},
-        "data": {"type": "array", "items": {}},
-    },
+_VERSION: Document = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
 }
-
-_INFERENCE = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": "string"},
-        "inputs": {"type": "array", "items": _TENSOR},
-        "outputs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name"],
-                "properties": {"name": {"type": "string"}},
-            },
-        },
-    },
+_PIPELINE: Document = {**_NAME, "name": "pipeline"}
+_ANNOTATE: Document = {
+    "name": "annotate",
+    "in": "query",
+    "description": "answer the picture as a JPEG with what was found drawn on it",
+    "schema": {"type": "string", "enum": ["0", "1", "false", "true"]},
+}
+_JSON_LENGTH: Document = {
+    "name": "Inference-Header-Content-Length",
+    "in": "header",
+    "description": "how many bytes at the start of the body are JSON, where raw tensors follow",
+    "schema": {"type": "integer", "minimum": 1},
+}
+_FILE = schemas.fields({}, file=schemas.BYTES)
+_PICTURE_OR_JSON: Document = {
+    "image/jpeg": {"schema": dict(schemas.BYTES)},
+    "image/png": {"schema": dict(schemas.BYTES)},
+    "multipart/form-data": {"schema": dict(_FILE)},
+    JSON: {"schema": {}},
 }
 
 
 def document(api: FastAPI) -> None:
-    """Make `/openapi.json` list the plain routes beside FastAPI's own."""
+    """Make `/openapi.json` tell of all routes, the plain ones and FastAPI's own."""
 
-    def openapi() -> dict[str, Any]:
+    def openapi() -> Document:
         if api.openapi_schema is None:
             schema = get_openapi(
-                title=api.title,
-                version=api.version,
-                description=api.description,
-                routes=api.routes,
+                title=api.title, version=api.version, description=api.description, routes=[]
             )
-            schema["paths"].update(_plain_paths())
-            api.openapi_schema = schema
+            api.openapi_schema = {**schema, "paths": _paths()}
         return api.openapi_schema
 
     api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
 
-def _plain_paths() -> dict[str, Any]:
-    paths: dict[str, Any] = {
-        "/v1/pipelines": {"get": _operation("pipelines", "Every pipeline and its counts")},
-        "/v1/pipelines/{pipeline}": {
-            "post": _operation(
-                "pipelines",
-                "Run one picture or JSON document through a pipeline",
-                _parameter("pipeline", "path"),
-                _parameter("annotate", "query"),
-                body=_PICTURE_OR_JSON,
-            )
+def _paths() -> Document:
+    operations = {**_server(), **_models(), **_management(), **_aliases(), **_pipelines()}
+    paths: dict[str, dict[str, JsonValue]] = {}
+    for (method, path), operation in operations.items():
+        paths.setdefault(path, {})[method] = operation
+    return dict(paths)
+
+
+Operations: TypeAlias = dict[tuple[str, str], Document]
+
+
+def _server() -> Operations:
+    ready = _answers(JSON, schemas.READY, 503)
+    alias_ready = {"/health", "/health/ready", "/api/v1/health"}
+    return {
+        ("get", "/v2"): _operation("protocol", "Server metadata", schemas.SERVER),
+        ("get", "/v2/health/live"): _operation("protocol", "The server runs", schemas.LIVE),
+        ("get", "/v2/health/ready"): {
+            **_operation("protocol", "Whether every model is ready", schemas.READY),
+            "responses": ready,
+        },
+        ("get", "/v2/models/stats"): _operation(
+            "protocol", "Statistics of every model", schemas.STATISTICS
+        ),
+        ("get", "/v1/status"): _operation(
+            "status", "Every model, pipeline and connector", schemas.STATUS
+        ),
+        ("get", "/metrics"): {
+            **_operation("status", "The same for Prometheus", schemas.TEXT),
+            "responses": _answers("text/plain", schemas.TEXT),
+        },
+        **{
+            ("get", path): {
+                **_operation("aliases", "Whether every model is ready", schemas.READY),
+                "responses": ready,
+            }
+            for path in sorted(alias_ready)
+        },
+        **{
+            ("get", path): _operation("aliases", "The server runs", schemas.LIVE)
+            for path in ("/health/live", "/healthz")
         },
     }
-    paths |= _management_paths() | _alias_paths()
-    model, version = _parameter("name", "path"), _parameter("version", "path")
-    for prefix, names in (
-        ("/v2/models/{name}", [model]),
-        ("/v2/models/{name}/versions/{version}", [model, version]),
+
+
+def _models() -> Operations:
+    operations: Operations = {}
+    for prefix, names, wrong in (
+        ("/v2/models/{name}", (_NAME,), ()),
+        ("/v2/models/{name}/versions/{version}", (_NAME, _VERSION), (400,)),
     ):
-        body = {"required": True, "content": {"application/json": {"schema": _INFERENCE}}}
-        paths[prefix] = {"get": _operation("protocol", "Model metadata", *names)}
-        paths[f"{prefix}/ready"] = {
-            "get": _operation("protocol", "Whether the model is ready", *names)
+        for path, summary, answer in (
+            ("", "Model metadata", schemas.METADATA),
+            ("/config", "Model configuration", schemas.CONFIG),
+            ("/stats", "Model statistics", schemas.STATISTICS),
+        ):
+            operations["get", prefix + path] = _operation(
+                "protocol", summary, answer, (*_MODEL, *wrong), names
+            )
+        ready = _operation("protocol", "Whether the model is ready", schemas.MODEL_READY, (), names)
+        answers = _answers(JSON, schemas.MODEL_READY, 503) | _errors((404, 504, *wrong), "/v2")
+        operations["get", f"{prefix}/ready"] = {**ready, "responses": answers}
+        infer = _operation(
+            "protocol", "Run the model on tensors", schemas.INFERRED, _RUN, (*names, _JSON_LENGTH)
+        )
+        infer["responses"] = {
+            **_answers(JSON, schemas.INFERRED, raw=True),
+            **_errors(_RUN, "/v2"),
         }
-        paths[f"{prefix}/config"] = {"get": _operation("protocol", "Model configuration", *names)}
-        paths[f"{prefix}/stats"] = {"get": _operation("protocol", "Model statistics", *names)}
-        paths[f"{prefix}/infer"] = {
-            "post": _operation("protocol", "Run the model on tensors", *names, body=body)
-        }
-    return paths
+        infer["requestBody"] = _body(
+            {JSON: {"schema": dict(schemas.INFERENCE)}, RAW: {"schema": dict(schemas.BYTES)}}
+        )
+        operations["post", f"{prefix}/infer"] = infer
+    return operations
 
 
-def _management_paths() -> dict[str, Any]:
-    name = _parameter("name", "path")
-    index = _operation("models", "Every version of every model", body=_OBJECT)
-    settings = {
-        f"/v2/{path}": {
-            "get": _operation("settings", f"{what} settings"),
-            "post": _operation("settings", f"Change {what.lower()} settings", body=_OBJECT),
-        }
-        for path, what in (("logging", "Log"), ("trace/setting", "Trace"))
-    }
-    return settings | {
-        "/v2/repository/index": {"post": index},
-        "/v2/repository/models/{name}/load": {
-            "post": _operation("models", "Load or reload a model", name, body=_OBJECT)
-        },
-        "/v2/repository/models/{name}/unload": {
-            "post": _operation("models", "Unload a model", name, body=_OBJECT)
-        },
-    }
+def _management() -> Operations:
+    operations: Operations = {}
+    for path, what, asked in (
+        ("/v2/logging", "Log settings", schemas.LOG_SETTINGS),
+        ("/v2/trace/setting", "Trace settings", schemas.TRACE_SETTINGS),
+    ):
+        operations["get", path] = _operation("settings", what, {"type": "object"}, (), (), path)
+        operations["post", path] = _posted(
+            "settings", f"Change {what.lower()}", path, asked, {"type": "object"}, _BODY
+        )
+    repository = "/v2/repository"
+    for path, what, asked, answer in (
+        ("/index", "Every version of every model", schemas.INDEX_ASKED, schemas.INDEX),
+        ("/models/{name}/load", "Load or reload a model", schemas.LOAD, {"type": "object"}),
+        ("/models/{name}/unload", "Unload a model", schemas.UNLOAD, {"type": "object"}),
+    ):
+        operations["post", repository + path] = _posted(
+            "models", what, repository + path, asked, answer, _CONTROL
+        )
+    return operations
 
 
-def _alias_paths() -> dict[str, Any]:
-    gets = {
-        "/api/v1/models": "Every model and whether it is ready",
-        "/api/v1/stats": "Statistics of every model",
-        "/api/v1/health": "Whether every model is ready",
-        "/health": "Whether every model is ready",
-        "/health/ready": "Whether every model is ready",
-        "/health/live": "Whether the server runs",
-        "/healthz": "Whether the server runs",
+def _aliases() -> Operations:
+    operations = {
+        ("post", path): _posted("aliases", what, path, asked, answer, errors)
+        for path, what, asked, answer, errors in (
+            (
+                "/v1/models/{name}:predict",
+                "Run the model on nested lists",
+                *(schemas.PREDICT, schemas.PREDICTED, _RUN),
+            ),
+            (
+                "/v1/models/{name}/predict",
+                "Run the model on nested lists",
+                *(schemas.PREDICT, schemas.PREDICTED, _RUN),
+            ),
+            (
+                "/api/v1/infer",
+                "Run a model that the body names",
+                *(schemas.NAMED_INFERENCE, schemas.INFERRED, _RUN),
+            ),
+            ("/api/v1/batch", "Run many requests at once", schemas.BATCH, schemas.BATCHED, _BODY),
+            (
+                "/api/v1/models/load",
+                "Load or reload a model that the body names",
+                *(schemas.NAMED_LOAD, schemas.LOADED, _CONTROL),
+            ),
+        )
     }
-    posts = {
-        "/api/v1/infer": "Run a model that the body names",
-        "/api/v1/batch": "Run many requests at once",
-        "/api/v1/models/load": "Load or reload a model that the body names",
-    }
-    name = _parameter("name", "path")
-    predict = _operation("aliases", "Run the model on nested lists", name, body=_OBJECT)
-    return (
-        {path: {"get": _operation("aliases", what)} for path, what in gets.items()}
-        | {
-            path: {"post": _operation("aliases", what, body=_OBJECT)}
-            for path, what in posts.items()
-        }
-        | {f"/v1/models/{{name}}{end}": {"post": predict} for end in (":predict", "/predict")}
+    for path, what, answer in (
+        ("/api/v1/models", "Every model and whether it is ready", schemas.MODELS),
+        ("/api/v1/stats", "Statistics of every model", schemas.STATISTICS),
+    ):
+        operations["get", path] = _operation("aliases", what, answer, (), (), path)
+    return operations
+
+
+def _pipelines() -> Operations:
+    run = _operation(
+        "pipelines",
+        "Run one picture or JSON document through a pipeline",
+        schemas.RESULT,
+        _RUN,
+        (_PIPELINE, _ANNOTATE),
+        "/v1/pipelines",
     )
+    run["responses"] = {
+        "200": {
+            "description": "The result, or with `annotate` the picture",
+            "content": {
+                JSON: {"schema": dict(schemas.RESULT)},
+                "image/jpeg": {"schema": dict(schemas.BYTES)},
+            },
+        },
+        **_errors(_RUN, "/v1"),
+    }
+    run["requestBody"] = _body(_PICTURE_OR_JSON)
+    listed = _operation("pipelines", "Every pipeline and its counts", schemas.PIPELINES)
+    return {("get", "/v1/pipelines"): listed, ("post", "/v1/pipelines/{pipeline}"): run}
 
 
-def _parameter(name: str, place: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+def _posted(
+    tag: str, summary: str, path: str, asked: Schema, answer: Schema, errors: Sequence[int]
+) -> Document:
+    names = (_NAME,) if "{name}" in path else ()
+    operation = _operation(tag, summary, answer, errors, names, path)
+    required = bool(asked.get("required") or asked.get("anyOf"))
+    operation["requestBody"] = _body({JSON: {"schema": dict(asked)}}, required=required)
+    return operation
 
 
 def _operation(
-    tag: str, summary: str, *parameters: dict[str, Any], body: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    operation: dict[str, Any] = {
+    tag: str,
+    summary: str,
+    answer: Schema,
+    errors: Sequence[int] = (),
+    parameters: Sequence[Document] = (),
+    path: str = "/v2",
+) -> Document:
+    return {
         "tags": [tag],
         "summary": summary,
         "parameters": list(parameters),
-        "responses": {
-            "200": {"description": "Done"},
-            "default": {
-                "description": "What went wrong",
-                "content": {
-                    "application/json": {
-                        "schema": {"type": "object", "properties": {"error": {"type": "string"}}}
-                    }
-                },
-            },
-        },
+        "responses": {**_answers(JSON, answer), **_errors(errors, path)},
     }
-    return operation if body is None else operation | {"requestBody": body}
+
+
+def _answers(media_type: str, schema: Schema, *others: int, raw: bool = False) -> Document:
+    """The answer 200, which has the same form with the `others`; `raw`: or with raw tensors."""
+    content: Document = {media_type: {"schema": dict(schema)}}
+    if raw:
+        content[RAW] = {"schema": dict(schemas.BYTES)}
+    return {
+        str(status): {"description": "Done" if status == 200 else _ERRORS[status]}
+        | {"content": content}
+        for status in (200, *others)
+    }
+
+
+def _errors(statuses: Sequence[int], path: str) -> Document:
+    """Routes of the protocol have one form of error, the others the other."""
+    protocol = path.startswith("/v2")
+    media_type = JSON if protocol else "application/problem+json"
+    schema = dict(schemas.ERROR if protocol else schemas.PROBLEM)
+    return {
+        str(status): {
+            "description": _ERRORS[status],
+            "content": {media_type: {"schema": schema}},
+        }
+        for status in sorted(set(statuses))
+    }
+
+
+def _body(content: Document, *, required: bool = True) -> Document:
+    return {"required": required, "content": content}

@@ -16,6 +16,8 @@ STATUS: dict[type[errors.MantaError], Status] = {
     errors.ConfigurationError: Status(500, "INTERNAL"),
     errors.InvalidInput: Status(400, "INVALID_ARGUMENT"),
     errors.TooLarge: Status(413, "RESOURCE_EXHAUSTED"),
+    errors.HeadTooLarge: Status(431, "RESOURCE_EXHAUSTED"),
+    errors.TooSlow: Status(408, "DEADLINE_EXCEEDED"),
     errors.UnsupportedMedia: Status(415, "INVALID_ARGUMENT"),
     errors.NotSupported: Status(501, "UNIMPLEMENTED"),
     errors.ModelNotFound: Status(404, "NOT_FOUND"),

@@ -38,7 +38,7 @@ Raises InferenceFailed when the output's shape is not the decoder's.
 """
 
 
-def decode_yolov5(output: Array, model_size: tuple[int, int], thresh: float) -> Candidates:  # noqa: ARG001
+def decode_yolov5(output: Array, _model_size: tuple[int, int], thresh: float) -> Candidates:
     """From (1, n, 5 + classes)."""
     _require(output, 3, 2, 6, "yolov5 needs (1, n, 5 + classes)")
     rows = output[0]
@@ -50,7 +50,7 @@ def decode_yolov5(output: Array, model_size: tuple[int, int], thresh: float) -> 
     return _over(thresh, _corners(rows[:, :4]), scores, classes)
 
 
-def decode_yolov8(output: Array, model_size: tuple[int, int], thresh: float) -> Candidates:  # noqa: ARG001
+def decode_yolov8(output: Array, _model_size: tuple[int, int], thresh: float) -> Candidates:
     """From (1, 4 + classes, n)."""
     _require(output, 3, 1, 5, "yolov8 needs (1, 4 + classes, n)")
     columns = output[0]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping
 
-from app.errors import ConfigurationError, ModelNotFound, PipelineNotFound
+from app.errors import ConfigurationError, MantaError, ModelNotFound, PipelineNotFound
 from app.pipeline.graph import Graph
 from app.pipeline.outcome import Outcome
 from app.pipeline.pipeline import Pipeline
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 class PipelineHost:
     """Holds the pipelines that run here.
 
-    One that cannot be built on this machine (its model is not in any repository, say) does not
-    stop the others: its reason is kept and answers whoever asks for it.
+    One that cannot be built on this machine (its model is not in any repository, say) or opened
+    does not stop the others: its reason is kept and answers whoever asks for it.
     """
 
     def __init__(
@@ -38,8 +38,15 @@ class PipelineHost:
         raise PipelineNotFound(f"there is no pipeline {name!r}")
 
     async def open(self) -> None:
-        for pipeline in self._pipelines.values():
-            await pipeline.open()
+        for name, pipeline in list(self._pipelines.items()):
+            fallback = pipeline.graph.pipeline.fallback
+            try:
+                if fallback is not None:
+                    self.get(fallback)
+                await pipeline.open()
+            except Exception as error:  # noqa: BLE001 - a node's bug stops its pipeline, no other
+                del self._pipelines[name]
+                self._refuse(name, error)
 
     async def close(self) -> None:
         for pipeline in self._pipelines.values():
@@ -77,5 +84,13 @@ class PipelineHost:
                 graph, resources, None if fallback is None else self.get(fallback)
             )
         except (ModelNotFound, PipelineNotFound, ConfigurationError) as error:
+            self._refuse(name, error)
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        """Callers may read the reason: of an error that is a bug, it says no more than its type."""
+        if isinstance(error, MantaError):
             self.unavailable[name] = str(error)
             logger.warning("pipeline %r cannot run here: %s", name, error)
+        else:
+            self.unavailable[name] = f"opening it raised {type(error).__name__}"
+            logger.error("pipeline %r cannot run here: %s", name, error, exc_info=error)

@@ -1,6 +1,7 @@
 """Runs one message through a compiled graph."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 
 from app.interfaces import Clock, Node, NodeContext, Sink
@@ -56,9 +57,13 @@ class Pipeline:
         return message.results.get(self.graph.output)
 
     async def open(self) -> None:
-        for level in self._levels:
-            for _, node in level:
-                await node.open()
+        """Open every node, or none: where one cannot be, those before it are closed again."""
+        async with AsyncExitStack() as opened:
+            for level in self._levels:
+                for _, node in level:
+                    await node.open()
+                    opened.push_async_callback(node.close)
+            opened.pop_all()
 
     async def close(self) -> None:
         for level in reversed(self._levels):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
-from pytriton.triton import Triton, TritonConfig
+from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
 from benchmarks.peers.session import SingleInputModel, models_below
 
@@ -32,7 +32,9 @@ def main() -> None:
         metrics_port=arguments.metrics_port,
         exit_timeout_secs=5,
     )
-    with Triton(config=config) as triton:
+    # Its statistics, which perf_analyzer reads, are behind a token by default.
+    open_to_all = TritonSecurityConfig(restricted_endpoints=[])
+    with Triton(config=config, security_config=open_to_all) as triton:
         for name, model in models_below(arguments.repository).items():
             triton.bind(
                 model_name=name,

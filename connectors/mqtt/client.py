@@ -178,7 +178,7 @@ class MqttConnection:
         if broker.protocol != "5":
             self._client.connect(broker.host, broker.port, keepalive)
             return
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own
         properties.SessionExpiryInterval = self._session_expiry_s
         properties.ReceiveMaximum = self._buffer
         properties.MaximumPacketSize = MAX_PACKET_BYTES

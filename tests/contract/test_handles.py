@@ -93,7 +93,7 @@ async def test_bad_requests_are_the_callers_fault(handle: ModelHandle, inputs: A
     with pytest.raises(InvalidInput) as raised:
         await handle.infer(ask(inputs))
     assert isinstance(raised.value, RequestError)
-    assert type(pickle.loads(pickle.dumps(raised.value))) is InvalidInput  # noqa: S301
+    assert type(pickle.loads(pickle.dumps(raised.value))) is InvalidInput
 
 
 async def test_unknown_outputs_are_the_callers_fault(handle: ModelHandle) -> None:

@@ -117,7 +117,7 @@ def test_config_shares_the_common_fields_and_is_frozen(name: str, rig: Rig) -> N
     assert isinstance(config, ConnectorConfig)
     assert (config.id, config.max_queue_depth, config.routes()) == ("contract", 7, ("p",))
     with pytest.raises(ValidationError, match="frozen"):
-        config.id = "other"  # type: ignore[misc]
+        config.id = "other"  # type: ignore[misc]  # it cannot be set
 
 
 @pytest.mark.parametrize("wrong", [{"no_such_field": 1}, {"id": ""}, {"on_full": "explode"}])

@@ -11,7 +11,7 @@ from models.service import LocalModelService
 class FakeApplications:
     """Gives each deployed model a service of its own, and keeps what it was told.
 
-    `away` are models whose process does not answer.
+    `away` are models whose process does not answer. One that is being deleted has none to ask.
     """
 
     def __init__(self, repository: ModelRepository, *declared: str) -> None:
@@ -39,7 +39,8 @@ class FakeApplications:
         return self.services[name]
 
     async def states(self, name: str) -> tuple[ModelState, ...]:
-        return () if name in self.away else self.services[name].states()
+        here = name in self.services and name not in self.away
+        return self.services[name].states() if here else ()
 
     async def reload(self, name: str, override: Override | None) -> None:
         self.told.append(("reload", name))

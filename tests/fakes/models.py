@@ -47,6 +47,7 @@ class FakeModel:
         metadata: ModelMetadata = METADATA,
         gate: threading.Event | None = None,
         steady: bool = True,
+        instances: int = 1,
     ) -> None:
         self.batches: list[Arrays] = []
         self.threads: list[str] = []
@@ -56,7 +57,8 @@ class FakeModel:
         self._metadata = metadata
         self._gate = gate
         self.steady = steady
-        self._running = threading.Lock()
+        self.instances = instances
+        self._running = threading.Semaphore(instances)
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -69,7 +71,7 @@ class FakeModel:
 
     def predict(self, inputs: Arrays) -> Arrays:
         assert self.loaded, "predict before load or after unload"
-        assert self._running.acquire(blocking=False), "two runs at once"
+        assert self._running.acquire(blocking=False), "more runs at once than there are instances"
         try:
             self.batches.append(inputs)
             self.threads.append(threading.current_thread().name)

@@ -35,6 +35,7 @@ class ScriptedConfig(ComponentConfig):
     seconds: float = 0.0
     metadata: dict[str, str] = Field(default_factory=dict)
     cannot_be_built: bool = False
+    cannot_be_opened: bool = False
 
 
 class ScriptedNode:
@@ -53,6 +54,8 @@ class ScriptedNode:
         self._open = False
 
     async def open(self) -> None:
+        if self._config.cannot_be_opened:
+            raise OSError("no device /dev/video7")
         self._open = True
         self.journal.append(f"open {self._context.id}")
 

@@ -1,5 +1,6 @@
 """The models that the fault tests ask: real ONNX files, and one that misbehaves when told to."""
 
+import ctypes
 import shutil
 import time
 from pathlib import Path
@@ -20,17 +21,20 @@ GOOD = "good"
 NEVER_LOADED = "loading"
 """Served, and never done loading."""
 
-INLINE = (
-    *(GOOD, "identity", "fixed", "vector", "lookup", "text", "bytes8", "int64", "flags"),
-    *("acting", "narrow", "hanging", "damaged", "never-runs", "picture", "air-quality"),
+HEALTHY = (
+    *(GOOD, "identity", "fixed", "vector", "text", "bytes8", "int64", "flags", "picture"),
+    "air-quality",
 )
+"""Those that answer every request that fits them."""
+
+INLINE = (*HEALTHY, "lookup", "acting", "narrow", "hanging", "damaged", "never-runs")
 
 ACTING_QUEUE = 4
 HANGING_SECONDS = 1.0
 
 
-def write_repository(root: Path) -> Path:
-    """Every model by how it behaves.
+def write_repository(root: Path, *, healthy: bool = False) -> Path:
+    """Every model by how it behaves, or the HEALTHY ones only.
 
     identity: `x` (batch, 3) FP32 comes back as `y`; it has the versions 1 and 2, 2 being served.
     fixed: the same for (1, 3), never stacked. vector: the same for any number of elements.
@@ -45,7 +49,6 @@ def write_repository(root: Path) -> Path:
     for version in ("1", "2"):
         identity(root / "identity" / version / "model.onnx")
     identity(root / "spare" / "1" / "model.onnx")
-    identity(root / NEVER_LOADED / "1" / "model.onnx")
     identity(root / "fixed" / "1" / "model.onnx", shape=(1, 3))
     identity(root / "vector" / "1" / "model.onnx", shape=("n",))
     (root / "vector" / "model.yaml").write_text("max_batch_size: 0\n")
@@ -58,6 +61,9 @@ def write_repository(root: Path) -> Path:
         identity(root / name / "1" / "model.onnx", ("batch", 2), element)
     identity(root / "picture" / "1" / "model.onnx", ("batch", 3, 8, 8), onnx.TensorProto.UINT8)
     shutil.copytree(ZOO / "air-quality", root / "air-quality")
+    if healthy:
+        return root
+    identity(root / NEVER_LOADED / "1" / "model.onnx")
     lookup(root / "lookup" / "1" / "model.onnx")
     never_runs(root / "never-runs" / "1" / "model.onnx")
     (root / "damaged" / "1").mkdir(parents=True)
@@ -79,7 +85,8 @@ class ActingModel:
 
     `sleep SECONDS` takes its time, `raise` and `misuse` raise errors with a path in them, `none`
     forgets the output, `shape`, `rank` and `dtype` answer another one than promised, `nan` and
-    `inf` answer what is no number in JSON. Anything else is answered with 1.
+    `inf` answer what is no number in JSON, and `crash` ends the process as a bug in a library
+    would. Anything else is answered with 1.
     """
 
     def __init__(self, config: ModelConfig, version: str) -> None:
@@ -100,6 +107,10 @@ class ActingModel:
         """How long it takes is in its input."""
         return False
 
+    @property
+    def instances(self) -> int:
+        return 1
+
     def load(self) -> None:
         """It has nothing to load."""
 
@@ -110,6 +121,8 @@ class ActingModel:
             raise RuntimeError("the file /secret/place/weights.bin is damaged")
         if act == "misuse":
             raise ConfigurationError("no such thing", file="/secret/place/model.py", line=7)
+        if act == "crash":
+            ctypes.string_at(0)
         if act == "sleep":
             time.sleep(min(10.0, float(argument)))
         answers: dict[str, Arrays] = {

@@ -35,7 +35,7 @@ from models.loaded_file import LoadedFile
 from models.repository import ModelRepository
 from models.service import LocalModelService
 from tests.fakes.applications import FakeApplications
-from tests.faults.models import INLINE, NEVER_LOADED, register, write_repository
+from tests.faults.models import HEALTHY, INLINE, NEVER_LOADED, register, write_repository
 
 READY = "both doors are open"
 
@@ -53,13 +53,14 @@ pipelines:
 
 
 class PlaneConfig(ComponentConfig):
-    """`folder` is an empty directory, where the models are written."""
+    """`folder` is an empty directory, to which the models are written: all, or `healthy` ones."""
 
     folder: Path
     direct: DirectConfig
     grpc: GrpcConfig
     limits: Limits
     timeout_s: float
+    healthy: bool
 
 
 class Plane:
@@ -67,10 +68,13 @@ class Plane:
 
     def __init__(self, config: PlaneConfig) -> None:
         self._stack = AsyncExitStack()
-        repository = ModelRepository([write_repository(config.folder / "models")])
-        self._services = {name: LocalModelService(repository, name) for name in INLINE}
-        loading = LocalModelService(repository, NEVER_LOADED)
-        dataplane = DataPlane({**self._services, NEVER_LOADED: loading})
+        written = write_repository(config.folder / "models", healthy=config.healthy)
+        repository = ModelRepository([written])
+        names = HEALTHY if config.healthy else INLINE
+        self._services = {name: LocalModelService(repository, name) for name in names}
+        dataplane = DataPlane(self._services)
+        if not config.healthy:
+            dataplane.add(NEVER_LOADED, LocalModelService(repository, NEVER_LOADED))
         dataplane.control = ModelController(
             repository,
             self._services,
@@ -83,7 +87,7 @@ class Plane:
         app = build_gateway_app(
             dataplane, self._pipelines, self._statuses, config.timeout_s, config.limits
         )
-        self._direct = DirectServer(app, config.direct)
+        self._direct = DirectServer(app, config.direct, config.limits)
         self._grpc = GrpcServer(config.grpc, dataplane, config.timeout_s, config.limits)
 
     async def open(self) -> None:

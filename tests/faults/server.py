@@ -36,7 +36,8 @@ class InferencePlane:
     """The process of `tests.faults.plane`, started in an empty `folder`.
 
     `limits`, `direct` and `grpc` are fields of `Limits`, `DirectConfig` and `GrpcConfig` to be set;
-    `timeout_s` is the deadline of a request. Ports are free ones.
+    `timeout_s` is the deadline of a request. With `healthy`, no model misbehaves. Ports are free
+    ones.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class InferencePlane:
         direct: Mapping[str, JsonValue] | None = None,
         grpc: Mapping[str, JsonValue] | None = None,
         timeout_s: float = 10.0,
+        healthy: bool = False,
     ) -> None:
         self.port = free_port()
         self.grpc_port = free_port()
@@ -59,6 +61,7 @@ class InferencePlane:
             "grpc": {"port": self.grpc_port, **(grpc or {})},
             "limits": dict(limits or {}),
             "timeout_s": timeout_s,
+            "healthy": healthy,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._baseline = 0

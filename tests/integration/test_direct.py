@@ -1,12 +1,13 @@
 """The direct HTTP door: a real uvicorn on a real port, without Ray."""
 
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from app.api.dataplane import DataPlane
-from app.api.direct import DirectConfig, DirectServer
+from app.api.direct import DirectConfig, DirectServer, _bound
 from app.api.rest import build_model_app
 from app.errors import ConfigurationError
 from models.repository import ModelRepository
@@ -41,6 +42,12 @@ async def test_it_serves_the_same_application(url: str) -> None:
         assert answer.json()["outputs"][0]["shape"] == [1, 5]
         assert (await client.get("/v2/models/air-quality")).json()["name"] == "air-quality"
         assert (await client.get("/nowhere")).status_code == 404
+
+
+def test_an_answer_waits_for_no_acknowledgement() -> None:
+    """asyncio switches Nagle's algorithm off for connections whose socket names its protocol."""
+    with _bound(DirectConfig(port=free_port())) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 async def test_the_request_id_comes_back(url: str) -> None:

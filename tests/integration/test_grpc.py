@@ -4,76 +4,19 @@ import asyncio
 import queue
 import random
 import socket
-import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.grpc.aio as triton
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from app.api.dataplane import DataPlane
-from app.api.grpc_config import GrpcConfig, TlsConfig
-from app.api.grpc_server import GrpcServer
-from app.errors import ConfigurationError
-from app.limits import Limits
-from models.repository import ModelRepository
-from models.service import LocalModelService
-from models.version import ModelVersion
-from tests.fakes.models import FakeModel
-from tests.integration.certificates import Authority
-from tests.paths import ROOT
+from app.api.grpc_config import GrpcConfig
+from tests.integration.grpc_served import IMAGE, Served, serving, still_fine, tensor
 
 pytestmark = pytest.mark.integration
-
-IMAGE = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)
-SMALL = Limits(body_bytes=100_000)
-
-
-class Hanging:
-    """A ModelHandle around a model whose runs wait for `gate`."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.model = FakeModel(gate=self.gate)
-        self.model.load()
-        self.version = ModelVersion("1", self.model, queue_size=8)
-        self.infer = self.version.infer
-
-    async def ready(self) -> bool:
-        return True
-
-
-@dataclass(frozen=True)
-class Served:
-    server: GrpcServer
-    hanging: Hanging
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.port}"
-
-
-async def serving(config: GrpcConfig) -> AsyncIterator[Served]:
-    digits = LocalModelService(ModelRepository([ROOT / "models" / "zoo"]), "digits")
-    await digits.load()
-    hanging = Hanging()
-    dataplane = DataPlane({"digits": digits, "hanging": hanging})  # type: ignore[dict-item]
-    server = GrpcServer(config, dataplane, timeout_s=30.0, limits=SMALL)
-    await server.start()
-    try:
-        yield Served(server, hanging)
-    finally:
-        hanging.gate.set()
-        await server.stop(1.0)
-        await hanging.version.close()
-        await digits.close()
 
 
 @pytest.fixture
@@ -88,20 +31,8 @@ async def client(served: Served) -> AsyncIterator[triton.InferenceServerClient]:
         yield connected
 
 
-def tensor(array: np.ndarray, name: str = "image") -> tritonclient.grpc.InferInput:
-    made = tritonclient.grpc.InferInput(name, list(array.shape), "FP32")
-    made.set_data_from_numpy(array)
-    return made
-
-
 def hanging_input() -> tritonclient.grpc.InferInput:
     return tensor(np.ones((1, 3), np.float32), "x")
-
-
-async def still_fine(client: triton.InferenceServerClient) -> None:
-    assert await client.is_server_live()
-    answer = await client.infer("digits", [tensor(IMAGE)])
-    assert answer.as_numpy("probabilities").shape == (1, 10)
 
 
 async def test_every_call_of_the_protocol(client: triton.InferenceServerClient) -> None:
@@ -225,7 +156,7 @@ async def test_fault_029_what_a_model_raises_is_not_shown(
         raise RuntimeError("/secret/path")
 
     served.hanging.gate.set()
-    served.hanging.model._answer = broken  # type: ignore[assignment]
+    served.hanging.model._answer = broken  # type: ignore[assignment]  # for this test
     with pytest.raises(InferenceServerException) as raised:
         await client.infer("hanging", [hanging_input()])
     assert raised.value.status() == "StatusCode.INTERNAL"
@@ -305,90 +236,3 @@ async def test_fault_047_random_bytes_do_no_harm(
                 await call(b"\xff" + generator.randbytes(100))
             assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     await still_fine(client)
-
-
-async def test_reflection_and_health(served: Served) -> None:
-    async with grpc.aio.insecure_channel(served.address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        for name in ("", "inference.GRPCInferenceService"):
-            answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await health.Check(health_pb2.HealthCheckRequest(service="nothing"))
-        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-        first = await health.Watch(health_pb2.HealthCheckRequest()).read()
-        assert first.status == health_pb2.HealthCheckResponse.SERVING
-
-        async def questions() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
-            yield reflection_pb2.ServerReflectionRequest(list_services="")
-            for symbol in ("inference.GRPCInferenceService", "grpc.health.v1.Health"):
-                yield reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
-
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        answers = [answer async for answer in stub.ServerReflectionInfo(questions())]
-        assert {s.name for s in answers[0].list_services_response.service} == {
-            "inference.GRPCInferenceService",
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1alpha.ServerReflection",
-        }
-        assert b"ModelInferRequest" in answers[1].file_descriptor_response.file_descriptor_proto[0]
-        assert answers[2].file_descriptor_response.file_descriptor_proto
-
-
-async def test_health_tells_when_a_model_is_not_ready(served: Served) -> None:
-    async def never() -> bool:
-        return False
-
-    served.hanging.ready = never  # type: ignore[method-assign]
-    async with grpc.aio.insecure_channel(served.address) as channel:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-async def test_tls_and_who_is_let_in(tmp_path: Path) -> None:
-    ours, others = Authority(tmp_path, "ours"), Authority(tmp_path, "others")
-    server, known, stranger = ours.issue("server"), ours.issue("known"), others.issue("stranger")
-    for client_ca in (None, ours.cert):
-        tls = TlsConfig(cert=server.cert, key=server.key, client_ca=client_ca)
-        async for served in serving(GrpcConfig(port=0, tls=tls)):
-            for pair in (None, stranger, known):
-                may_enter = client_ca is None or pair is known
-                connected = triton.InferenceServerClient(
-                    served.address,
-                    ssl=True,
-                    root_certificates=str(ours.cert),
-                    private_key=None if pair is None else str(pair.key),
-                    certificate_chain=None if pair is None else str(pair.cert),
-                )
-                async with connected as client:
-                    if may_enter:
-                        await still_fine(client)
-                    else:
-                        with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
-                            await client.is_server_live()
-            async with triton.InferenceServerClient(served.address) as plain:
-                with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
-                    await plain.is_server_live()
-
-
-async def test_a_port_that_is_taken_is_a_wrong_configuration() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        server = GrpcServer(GrpcConfig(port=port), DataPlane({}), timeout_s=1.0)
-        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}"):
-            await server.start()
-        await server.stop()
-
-
-async def test_a_wrong_file_of_tls_is_named(tmp_path: Path) -> None:
-    good = Authority(tmp_path, "ours").issue("server")
-    absent = TlsConfig(cert=tmp_path / "absent.pem", key=good.key)
-    no_pem = tmp_path / "text.pem"
-    no_pem.write_text("hello")
-    for tls, named in ((absent, "absent.pem"), (TlsConfig(cert=no_pem, key=good.key), "text.pem")):
-        server = GrpcServer(GrpcConfig(port=0, tls=tls), DataPlane({}), timeout_s=1.0)
-        with pytest.raises(ConfigurationError, match=named):
-            await server.start()
-        await server.stop()

@@ -11,9 +11,10 @@ import pytest
 
 from app.api.compression import accepted_encoding
 from app.api.dataplane import DataPlane
+from app.api.descriptions import encode_statistics
 from app.api.rest import build_model_app
 from app.limits import Limits
-from app.types import Arrays, ModelMetadata, TensorSpec
+from app.types import Arrays, Duration, ModelMetadata, ModelStatistics, TensorSpec
 from tests.fakes.http import client_of, refuses
 from tests.fakes.models import METADATA, FakeHandle
 
@@ -221,6 +222,15 @@ async def test_configuration_of_a_model_that_is_never_stacked() -> None:
     assert config["backend"] == "onnxruntime"
     assert config["input"] == [{"name": "t", "data_type": "TYPE_STRING", "dims": [1, -1]}]
     assert "dynamic_batching" not in config
+
+
+def test_the_parts_of_computing_are_counted_alike() -> None:
+    """perf_analyzer ends with an error where they are not."""
+    statistics = ModelStatistics("fake", "1", compute=Duration(3, 700))
+    [entry] = orjson.loads(orjson.dumps(encode_statistics([statistics])))["model_stats"]
+    parts = entry["inference_stats"]
+    assert parts["compute_infer"] == {"count": 3, "ns": 700}
+    assert parts["compute_input"] == parts["compute_output"] == {"count": 3, "ns": 0}
 
 
 async def test_statistics_name_every_version() -> None:

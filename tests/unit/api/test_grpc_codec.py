@@ -142,7 +142,8 @@ def with_raw(request: pb.ModelInferRequest, *raw: bytes) -> pb.ModelInferRequest
 
 
 def with_contents(request: pb.ModelInferRequest, **contents: list[int]) -> pb.ModelInferRequest:
-    request.inputs[0].contents.CopyFrom(pb.InferTensorContents(**contents))  # type: ignore[arg-type]
+    made = pb.InferTensorContents(**contents)  # type: ignore[arg-type]  # the field says its type
+    request.inputs[0].contents.CopyFrom(made)
     return request
 
 

@@ -25,16 +25,17 @@ class Tagged:
 
 @dataclass
 class FakeExecutor:
-    """Runs one batch at a time and refuses what a batcher must never do."""
+    """Runs a batch on each of its executors, and refuses what a batcher must never do."""
 
     seconds_per_run: float = 0.010
+    executors: int = 1
     batches: list[list[Tagged]] = field(default_factory=list)
-    busy: bool = False
+    busy: int = 0
 
     async def run(self, batch: Sequence[Tagged]) -> Sequence[int]:
-        assert not self.busy, "two batches ran at once"
+        assert self.busy < self.executors, "too many batches ran at once"
         assert len({item.shape for item in batch}) == 1, "shapes were mixed"
-        self.busy = True
+        self.busy += 1
         self.batches.append(list(batch))
         try:
             await asyncio.sleep(self.seconds_per_run)
@@ -42,10 +43,10 @@ class FakeExecutor:
                 raise ValueError("poison")
             return [item.tag for item in batch]
         finally:
-            self.busy = False
+            self.busy -= 1
 
     def run_now(self, item: Tagged) -> int:
-        assert not self.busy, "two batches ran at once"
+        assert self.busy < self.executors, "too many batches ran at once"
         self.batches.append([item])
         if item.poison:
             raise ValueError("poison")
@@ -60,6 +61,7 @@ def batcher(
         run_now=executor.run_now,
         max_rows=max_rows,
         max_waiting=max_waiting,
+        executors=executor.executors,
         monotonic=virtual_loop().time,
     )
 
@@ -88,6 +90,40 @@ def test_a_batch_holds_all_that_came_while_the_last_one_ran() -> None:
             await asyncio.sleep(0.001)
         assert await asyncio.gather(first, *rest) == [0, 1, 2, 3, 4, 5]
         assert [len(batch) for batch in executor.batches] == [1, 5]
+
+    run_virtual(main())
+
+
+def test_several_executors_share_what_waits() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(executors=2)
+        target = batcher(executor)
+        for rows in (1, 2, 4, 8) * 3:
+            target.curve(0).record(rows, 0.010)
+        started = virtual_loop().time()
+        answers = await asyncio.gather(*(submit(target, Tagged(tag)) for tag in range(6)))
+        assert answers == [0, 1, 2, 3, 4, 5]
+        assert [len(batch) for batch in executor.batches] == [3, 3]
+        assert virtual_loop().time() - started == pytest.approx(0.010)
+
+    run_virtual(main())
+
+
+def test_a_free_executor_takes_what_comes_while_another_runs() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(seconds_per_run=1.0, executors=2)
+        target = batcher(executor)
+        await submit(target, Tagged(0))
+        started = virtual_loop().time()
+        first = submit(target, Tagged(1))
+        await asyncio.sleep(0.5)
+        second = submit(target, Tagged(2), within=1.5)
+        await asyncio.sleep(0.1)
+        with pytest.raises(DeadlineExceeded):  # both run: the first ends in 0.4 s, then 1 s more
+            await submit(target, Tagged(3), within=1.3)
+        await asyncio.gather(first, second)
+        assert virtual_loop().time() - started == pytest.approx(1.5)
+        await target.close()
 
     run_virtual(main())
 
@@ -149,7 +185,7 @@ def test_fault_032_a_deadline_passes_while_the_request_runs() -> None:
     run_virtual(main())
 
 
-def test_twice_the_load_with_deadlines_still_uses_all_of_the_capacity() -> None:
+def test_fault_059_twice_the_load_with_deadlines_still_uses_all_of_the_capacity() -> None:
     async def main() -> None:
         executor = FakeExecutor(seconds_per_run=0.010)
         target = batcher(executor, max_rows=1)
@@ -359,12 +395,13 @@ arrivals = st.builds(
     st.sampled_from([0.0, INSTANT_SECONDS / 2, 0.001, 0.008]),
     st.integers(1, 8),
     st.sampled_from([3, 100]),
+    st.integers(1, 3),
 )
 def test_every_request_gets_its_own_answer_and_is_counted_once(
-    plan: list[Arrival], seconds_per_run: float, max_rows: int, max_waiting: int
+    plan: list[Arrival], seconds_per_run: float, max_rows: int, max_waiting: int, executors: int
 ) -> None:
     async def main() -> None:
-        executor = FakeExecutor(seconds_per_run)
+        executor = FakeExecutor(seconds_per_run, executors)
         target = batcher(executor, max_rows=max(max_rows, 4), max_waiting=max_waiting)
         tasks: list[asyncio.Task[int]] = []
         reached = 0

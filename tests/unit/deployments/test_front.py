@@ -6,6 +6,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
+from app.limits import DEFAULT
 from deployments import front
 from deployments.front import Front, answer_in_front, middlewares
 
@@ -52,7 +53,7 @@ async def answer_to(method: str, path: str) -> dict[bytes, bytes]:
 )
 def test_only_inference_is_answered_in_front(method: str, path: str, by: bytes) -> None:
     async def main() -> dict[bytes, bytes]:
-        answer_in_front(answering(b"manta"))
+        answer_in_front(answering(b"manta"), DEFAULT)
         return await answer_to(method, path)
 
     headers = asyncio.run(main())
@@ -62,7 +63,7 @@ def test_only_inference_is_answered_in_front(method: str, path: str, by: bytes) 
 
 def test_an_application_of_another_loop_is_left_alone() -> None:
     async def register() -> None:
-        answer_in_front(answering(b"manta"))
+        answer_in_front(answering(b"manta"), DEFAULT)
 
     asyncio.run(register())
     headers = asyncio.run(answer_to("POST", "/v2/models/digits/infer"))
@@ -72,4 +73,4 @@ def test_an_application_of_another_loop_is_left_alone() -> None:
 def test_serve_is_given_the_middleware_and_one_write_an_answer() -> None:
     assert repr(middlewares()) == "[Middleware(Front)]"
     module, _, name = HTTP_PROTOCOLS["auto"].partition(":")
-    assert (module, name) == ("app.api.connection", "Connection")
+    assert (module, name) == ("deployments.front", "ReplicaConnection")

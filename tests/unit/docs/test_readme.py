@@ -25,7 +25,7 @@ def example(name: str) -> str:
 async def test_the_node_works(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes: Registry[Node] = Registry("node")
     monkeypatch.setattr(app.nodes.function, "NODES", nodes)
-    exec(example("env.dew_point"), {"__name__": "example"})  # noqa: S102
+    exec(example("env.dew_point"), {"__name__": "example"})  # noqa: S102 - the example
     registered = nodes.get("env.dew_point")
     node = registered.factory(registered.config(), context("dew"))
     done = await node.process(Message("1", "s", {"temperature": 24.0, "humidity": 70}, 0.0))
@@ -37,7 +37,7 @@ async def test_the_node_works(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_connector_works(monkeypatch: pytest.MonkeyPatch) -> None:
     sources: Registry[Source] = Registry("connector")
     monkeypatch.setattr(app.registry, "SOURCES", sources)
-    exec(example("host_load"), {"__name__": "example"})  # noqa: S102
+    exec(example("host_load"), {"__name__": "example"})  # noqa: S102 - the example
     registered = sources.get("host_load")
     config = registered.config.model_validate(
         {"type": "host_load", "id": "this-machine", "pipeline": "load", "period_s": 2}

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from app.types import Array
 
-Shape = Sequence[int | str]
+Shape = Sequence[int | str | None]
 
 
 def identity(
@@ -129,6 +129,15 @@ def counting(path: Path) -> Path:
         helper.make_node("Loop", ["count", "", "zero"], ["y"], body=body),
     ]
     return _save(helper.make_graph(nodes, "counting", [x], [y], [zero, none]), path, {})
+
+
+def reshaped(path: Path) -> Path:
+    """A model that answers `y`, its input `x` in the shape `s`: the rank of `y` is not known."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (6,))
+    s = helper.make_tensor_value_info("s", TensorProto.INT64, ("rank",))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    reshape = helper.make_node("Reshape", ["x", "s"], ["y"])
+    return _save(helper.make_graph([reshape], "reshaped", [x, s], [y]), path, {})
 
 
 def never_runs(path: Path) -> Path:

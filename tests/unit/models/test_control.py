@@ -111,6 +111,17 @@ async def test_a_model_without_a_process_is_given_one_and_loses_it_again(bench: 
     await bench.control.unload(FREE)
 
 
+async def test_an_application_that_is_being_deleted_is_asked_nothing(bench: Bench) -> None:
+    await bench.control.load(FREE)
+    unloading = asyncio.ensure_future(bench.control.unload(FREE))
+    while bench.applications.told[-1] != ("delete", FREE):  # noqa: ASYNC110 - nothing else tells
+        await asyncio.sleep(0)
+    assert not unloading.done()
+    assert (await bench.states())[FREE] == ("UNAVAILABLE", "not loaded")
+    assert bench.control.deployed == ()
+    await unloading
+
+
 @pytest.mark.parametrize("name", [INLINE, DECLARED])
 async def test_a_model_that_has_a_process_stays_in_it(bench: Bench, name: str) -> None:
     numbered(bench.root / name / "2" / "model.onnx", 2)

@@ -157,7 +157,7 @@ async def test_the_warm_up_runs_once_before_the_model_is_ready(
     serve(monkeypatch, model)
     service = LocalModelService(repository, "identity")
     await service.load()
-    assert [batch["x"].tolist() for batch in model.batches] == [[[0, 0, 0]]]
+    assert [batch["x"].tolist() for batch in model.batches] == [[[1, 1, 1]]]
     await service.close()
 
 

@@ -82,6 +82,10 @@ async def test_requests_that_arrive_together_run_together() -> None:
         assert [answered(response) for response in responses] == [[2], [4], [6], [8]]
         assert [batch["x"][:, 0].tolist() for batch in model.batches] == [[1, 2, 3, 4]]
         assert version.stats.succeeded == 4
+        statistics = version.statistics()
+    assert (statistics.inferences, statistics.executions) == (4, 1)
+    assert statistics.compute.count == statistics.success.count == 4
+    assert statistics.compute.nanoseconds <= statistics.success.nanoseconds
 
 
 async def test_models_with_a_fixed_batch_are_never_stacked() -> None:

@@ -107,7 +107,7 @@ def test_an_empty_file_has_nothing() -> None:
 
 def test_configurations_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        config_of(SITE).pipelines[0].id = "other"  # type: ignore[misc]
+        config_of(SITE).pipelines[0].id = "other"  # type: ignore[misc]  # it cannot be set
 
 
 @pytest.mark.parametrize(

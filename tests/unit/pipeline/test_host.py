@@ -46,6 +46,38 @@ async def test_a_pipeline_that_cannot_run_here_does_not_stop_the_others(
         host.get("unknown")
 
 
+THREE = """
+pipelines:
+  - id: stuck
+    nodes:
+      - {id: first, type: scripted}
+      - {id: second, type: scripted, params: {cannot_be_opened: true}}
+    edges: [{from: first, to: second}]
+  - {id: leans, nodes: [{id: a, type: scripted}], fallback: stuck}
+  - {id: works, nodes: [{id: b, type: scripted}]}
+"""
+
+
+async def test_a_pipeline_that_cannot_be_opened_does_not_stop_the_others(
+    journal: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    host = PipelineBench().host(THREE)
+    await host.open()
+    assert journal == ["open first", "close first", "open b"]
+    assert (await host.process(to("works"))).kind == "processed"
+    assert (await host.process(to("stuck"))).reason == "no_pipeline"
+    reason = "opening it raised OSError"
+    assert host.status()["stuck"] == {"state": "unavailable", "reason": reason}
+    with pytest.raises(
+        PipelineNotFound, match=f"'leans' cannot run here: pipeline 'stuck'.*{reason}"
+    ):
+        host.get("leans")
+    assert "no device /dev/video7" in caplog.text
+    journal.clear()
+    await host.close()
+    assert journal == ["close b"]
+
+
 async def test_the_status_counts(journal: list[str]) -> None:
     host = PipelineBench().host(TWO)
     await host.open()

@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -18,7 +17,7 @@ from models.runtimes.onnx import OnnxModel
 from models.training.digits_data import split
 from models.training.environment import LABELS, Episode, readings
 from tests.paths import SHARED_DATA, ZOO
-from tests.unit.models.onnx_files import identity, with_external_data
+from tests.unit.models.onnx_files import Shape, identity, with_external_data
 
 
 def loaded(directory: Path) -> OnnxModel:
@@ -39,13 +38,14 @@ def test_the_runtime_is_registered() -> None:
         (TensorProto.INT64, "INT64"),
         (TensorProto.FLOAT16, "FP16"),
         (TensorProto.DOUBLE, "FP64"),
+        (TensorProto.BFLOAT16, "BF16"),
     ],
 )
 def test_each_type_goes_in_and_comes_out(tmp_path: Path, element: int, datatype: str) -> None:
     identity(tmp_path / "m" / "1" / "model.onnx", ("batch", 2), element)
     model = loaded(tmp_path / "m")
     assert [spec.datatype for spec in model.metadata.outputs] == [datatype]
-    inputs = warm_up_inputs(ModelConfig(), model.metadata)
+    inputs = warm_up_inputs(ModelConfig(), model.metadata, 1)
     result = model.predict(inputs)["y"]
     assert result.dtype == inputs["x"].dtype
     np.testing.assert_array_equal(result, inputs["x"])
@@ -63,10 +63,17 @@ def test_strings_go_in_and_come_out_as_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "output", "expected"),
-    [(("n", 3), None, 32), ((1, 3), None, 0), (("n", 3), ("m", 3), 32), ((1, 3), ("n", 3), 0)],
+    [
+        (("n", 3), None, 32),
+        ((1, 3), None, 0),
+        ((1, 3), ("n", 3), 0),
+        (("n", 3), ("detections", 3), 0),
+        (("n", 3), ("unk__12", 3), 32),
+        (("n", 3), (None, 3), 32),
+    ],
 )
 def test_a_batch_is_what_every_tensor_has(
-    tmp_path: Path, shape: Sequence[int | str], output: Sequence[int | str] | None, expected: int
+    tmp_path: Path, shape: Shape, output: Shape | None, expected: int
 ) -> None:
     identity(tmp_path / "m" / "1" / "model.onnx", shape, output_shape=output)
     assert loaded(tmp_path / "m").metadata.max_batch_size == expected

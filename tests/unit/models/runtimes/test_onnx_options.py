@@ -59,19 +59,45 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     assert options.intra_op_num_threads == 3
 
 
-def test_only_a_model_whose_runs_are_tiny_is_given_one_thread(
+@pytest.mark.parametrize(
+    ("text", "tiny", "worth_sharing", "threads", "instances"),
+    [
+        pytest.param("", 10.0, 0.0, 1, 1, id="tiny"),
+        pytest.param("", 0.0, 1e9, 1, 4, id="as fast on one thread"),
+        pytest.param("", 0.0, 0.0, 4, 1, id="faster on all"),
+        pytest.param("threads: 3", 10.0, 1e9, 3, 1, id="threads are given"),
+        pytest.param("instances: 2", 10.0, 1e9, 2, 2, id="instances are given"),
+        pytest.param("instances: 8", 10.0, 1e9, 1, 8, id="more instances than threads"),
+        pytest.param("threads: 3\ninstances: 2", 10.0, 1e9, 3, 2, id="both are given"),
+    ],
+)
+def test_how_short_runs_share_the_processor(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    tiny: float,
+    worth_sharing: float,
+    threads: int,
+    instances: int,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setattr("models.runtimes.onnx.TINY_SECONDS", tiny)
+    monkeypatch.setattr("models.runtimes.onnx.WORTH_SHARING", worth_sharing)
+    monkeypatch.setattr("models.runtimes.onnx.SHORT_SECONDS", 10.0)
+    model = loaded(tmp_path, text)
+    assert model._session is not None
+    assert model._session.get_session_options().intra_op_num_threads == threads
+    assert model.instances == instances
+
+
+def test_long_runs_are_shared_among_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-
-    def threads(tiny_seconds: float) -> int:
-        monkeypatch.setattr("models.runtimes.onnx.TINY_SECONDS", tiny_seconds)
-        session = loaded(tmp_path)._session
-        assert session is not None
-        return int(session.get_session_options().intra_op_num_threads)
-
-    assert threads(10.0) == 1
-    assert threads(0.0) == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setattr("models.runtimes.onnx.SHORT_SECONDS", 0.0)
+    model = loaded(tmp_path)
+    assert model._session is not None
+    assert model._session.get_session_options().intra_op_num_threads == 4
 
 
 def test_providers_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
