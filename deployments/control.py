@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 LOAD_TIMEOUT_S = 300.0
 POLL_SECONDS = 0.1
 
+_ON_REQUEST = "imperative"
+"""How Serve marks what was deployed by a call and not by a configuration file."""
+
 _INHERITED = ("RAY_SERVE_", "OMP_NUM_THREADS")
 
 
@@ -76,12 +79,16 @@ class ServeApplications(Applications):
         options = {"num_cpus": 0.1, "runtime_env": {"env_vars": environment}}
         app = application(args, ray_actor_options=options)
         target = RunTarget(app, name, route_of(name))
+        others = await asyncio.to_thread(served_applications)
+        if name in others and others[name]["source"] != _ON_REQUEST:
+            raise ModelNotReady(f"model {name!r} has the name of another application")
         try:
             await asyncio.to_thread(serve.run_many, [target], wait_for_applications_running=False)
             await self._until_running(name)
         except (RayError, RayServeException, RuntimeError, asyncio.TimeoutError) as error:
+            logger.error("model %r was given no process: %s", name, error)
             await self.delete(name)
-            raise ModelNotReady(f"model {name!r} was given no process: {error}") from error
+            raise ModelNotReady(f"model {name!r} was given no process") from error
         return self.handle(name)
 
     async def delete(self, name: str) -> None:
@@ -95,12 +102,12 @@ class ServeApplications(Applications):
         """What `serve_config.yaml` declares is not among them: Serve keeps apart who deployed."""
         try:
             applications = await asyncio.to_thread(served_applications)
-        except RayError as error:
+        except (RayError, RayServeException) as error:
             raise ModelNotReady("Serve does not tell what runs") from error
         return frozenset(
             name
             for name, details in applications.items()
-            if details["source"] == "imperative"
+            if details["source"] == _ON_REQUEST
             and details["route_prefix"] == route_of(name)
             and details["status"] != "DELETING"
         )

@@ -53,7 +53,7 @@ def version(root: Path, name: str, number: int) -> Path:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("repository")
-    for name in (*INLINE, "own", "free"):
+    for name in (*INLINE, "own", "free", "gateway"):
         numbered(version(root, name, 1), 1)
     for name in ON_DEMAND:
         (root / name / "model.yaml").write_text("on_demand: true\n")
@@ -261,6 +261,8 @@ def test_what_cannot_be_loaded_is_refused(product: Product) -> None:
     assert (told.status, "the warm-up run failed" in told.text) == (503, True)
     assert "broken" not in {each["application"] for each in product.processes()}
     assert ask(product, "broken").status == 404
+    told = change(product, "gateway", "load")
+    assert (told.status, "the name of another application" in told.text) == (503, True)
     for door in (change, change_over_grpc):
         assert door(product, "absent", "load").status == 404
         assert door(product, "absent", "unload").status == 404
