@@ -152,7 +152,10 @@ def test_what_is_declared_changes_in_all_gateways(product: Product, root: Path, 
 def count(product: Product, to: int, timeout_us: int = 0) -> tuple[int, int | None]:
     x = {"name": "x", "datatype": "INT64", "shape": [1], "data": [to]}
     body = {"inputs": [x], "parameters": {"timeout": timeout_us} if timeout_us else {}}
-    answer = httpx.post(f"{product.url}/v2/models/counting/infer", json=body, timeout=60)
+    try:
+        answer = httpx.post(f"{product.url}/v2/models/counting/infer", json=body, timeout=60)
+    except httpx.RemoteProtocolError:
+        return 503, None  # HAProxy closed the connection, as it had used the one behind it before
     if answer.status_code != 200:
         return answer.status_code, None
     return 200, answer.json()["outputs"][0]["data"][0]
@@ -168,7 +171,7 @@ def test_fault_030_058_a_model_process_that_dies_is_replaced(
         started = time.monotonic()
         killed = kill(product, "counting")
         record_property("status of what ran", runs.result()[0])
-        assert runs.result()[0] in (500, 503)
+        assert runs.result()[0] in (500, 502, 503)
         product.wait_until(lambda: count(product, 7) == (200, 7), REPLACED_SECONDS)
         record_property("seconds until replaced", f"{time.monotonic() - started:.2f}")
     assert are_replaced(product, "counting", killed)()
