@@ -38,11 +38,12 @@ class ModelArgs(ServingArgs):
     """One model in its own application, which must be named as the model is.
 
     `timeout_s` bounds a request that comes over HTTP; `limits` bound what it may hold. `override`
-    replaces fields of its `model.yaml`.
+    replaces fields of its `model.yaml`; what `loaded_models_file` has for the model goes before it.
     """
 
     model: str
     override: dict[str, JsonValue] = Field(default_factory=dict)
+    loaded_models_file: Path | None = None
     timeout_s: float = Field(default=30.0, gt=0)
     limits: Limits = Limits()
 

@@ -26,6 +26,7 @@ from deployments.handles import (
     MODEL_DEPLOYMENT,
     STATUS_TIMEOUT_S,
     RemoteModelHandle,
+    deployment_handle,
 )
 from deployments.model import application
 from models.applications import Applications
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 LOAD_TIMEOUT_S = 300.0
 POLL_SECONDS = 0.1
+
+_ON_REQUEST = "imperative"
+"""How Serve marks what was deployed by a call and not by a configuration file."""
 
 _INHERITED = ("RAY_SERVE_", "OMP_NUM_THREADS")
 
@@ -70,17 +74,22 @@ class ServeApplications(Applications):
             limits=self._limits,
             override=dict(override),
             shared_memory=self._args.shared_memory,
+            loaded_models_file=self._args.loaded_models_file,
         )
         environment = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
         options = {"num_cpus": 0.1, "runtime_env": {"env_vars": environment}}
         app = application(args, ray_actor_options=options)
         target = RunTarget(app, name, route_of(name))
+        others = await asyncio.to_thread(served_applications)
+        if name in others and others[name]["source"] != _ON_REQUEST:
+            raise ModelNotReady(f"model {name!r} has the name of another application")
         try:
             await asyncio.to_thread(serve.run_many, [target], wait_for_applications_running=False)
             await self._until_running(name)
         except (RayError, RayServeException, RuntimeError, asyncio.TimeoutError) as error:
+            logger.error("model %r was given no process: %s", name, error)
             await self.delete(name)
-            raise ModelNotReady(f"model {name!r} was given no process: {error}") from error
+            raise ModelNotReady(f"model {name!r} was given no process") from error
         return self.handle(name)
 
     async def delete(self, name: str) -> None:
@@ -94,12 +103,12 @@ class ServeApplications(Applications):
         """What `serve_config.yaml` declares is not among them: Serve keeps apart who deployed."""
         try:
             applications = await asyncio.to_thread(served_applications)
-        except RayError as error:
+        except (RayError, RayServeException) as error:
             raise ModelNotReady("Serve does not tell what runs") from error
         return frozenset(
             name
             for name, details in applications.items()
-            if details["source"] == "imperative"
+            if details["source"] == _ON_REQUEST
             and details["route_prefix"] == route_of(name)
             and details["status"] != "DELETING"
         )
@@ -165,7 +174,10 @@ class ServeApplications(Applications):
     ) -> Sequence[object]:
         handle = self._handles.get((app, deployment))
         if handle is None:
-            handle = serve.get_deployment_handle(deployment, app, _check_exists=False)
+            try:
+                handle = deployment_handle(deployment, app)
+            except ModelNotReady as error:
+                raise _Away from error
             self._handles[app, deployment] = handle
         try:
             answers = handle.broadcast(method, *arguments).results_async()

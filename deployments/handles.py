@@ -32,10 +32,7 @@ class RemoteModelHandle:
         self.name = name
         self._timeout_s = timeout_s
         self._in_flight = asyncio.Semaphore(pool_size)
-        # Asking Serve whether it exists would block the event loop; calls find out.
-        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(
-            MODEL_DEPLOYMENT, name, _check_exists=False
-        )
+        self._handle = deployment_handle(MODEL_DEPLOYMENT, name)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         budget = self._timeout_s
@@ -90,19 +87,28 @@ class RemoteProcesses:
 
     def __init__(self, application: str, deployment: str) -> None:
         self.application = application
-        self._handle: DeploymentHandle[Any] = serve.get_deployment_handle(
-            deployment, application, _check_exists=False
-        )
+        self._deployment = deployment
+        self._handle: DeploymentHandle[Any] | None = None
 
     async def statuses(self) -> list[dict[str, JsonValue]]:
         """One for each live replica; none while there is no replica."""
         try:
+            if self._handle is None:
+                self._handle = deployment_handle(self._deployment, self.application)
             answer = await asyncio.wait_for(
                 self._handle.broadcast("status").results_async(), STATUS_TIMEOUT_S
             )
-        except (asyncio.TimeoutError, RayError, RayServeException, grpc.RpcError):
+        except (ModelNotReady, asyncio.TimeoutError, RayError, RayServeException, grpc.RpcError):
             return []
         return cast(list[dict[str, JsonValue]], answer)
+
+
+def deployment_handle(deployment: str, application: str) -> DeploymentHandle[Any]:
+    """Raises ModelNotReady where Serve knows no such deployment, or no more."""
+    try:
+        return serve.get_deployment_handle(deployment, application)
+    except KeyError as error:
+        raise ModelNotReady(f"application {application!r} is away") from error
 
 
 def _own_error(error: Exception, model: str) -> Exception:

@@ -22,12 +22,13 @@ from app.types import (
     ModelState,
     ModelStatistics,
 )
-from deployments.args import ModelArgs, shared_memory
+from deployments.args import ModelArgs, resolved, shared_memory
 from deployments.front import answer_in_front
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.options import deploy
 from deployments.repositories import open_repository
 from deployments.status import process_status
+from models.loaded_file import LoadedFile
 from models.service import LocalModelService
 
 
@@ -43,7 +44,7 @@ class ModelReplica:
         self._dataplane = DataPlane({args.model: self._service}, memory=memory)
         self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
         self._doors = direct_doors(self._app, args.direct, args.limits)
-        await self._service.load(cast(Mapping[str, JsonValue], args.override) or None)
+        await self._service.load(_override(args) or None)
         for door in self._doors:
             await door.start()
         answer_in_front(self._app, args.limits)
@@ -89,6 +90,14 @@ class ModelReplica:
         for door in self._doors:
             await door.stop()
         await self._service.close()
+
+
+def _override(args: ModelArgs) -> Mapping[str, JsonValue]:
+    """What the model was last loaded with: a process that is replaced must not undo a rollback."""
+    declared = cast(Mapping[str, JsonValue], args.override)
+    if args.loaded_models_file is None:
+        return declared
+    return LoadedFile(resolved(args.loaded_models_file)).read().get(args.model, declared)
 
 
 def build(args: ModelArgs) -> Application:

@@ -150,6 +150,8 @@ class ModelController:
             self._record_it(name, override)
             return
         await self._scan()
+        if name in self._record.read():
+            self._record_it(name, override)  # its process reads the record when it starts
         await self._deploy(name, override)
         try:
             self._record_it(name, override)

@@ -114,7 +114,7 @@ async def test_a_model_without_a_process_is_given_one_and_loses_it_again(bench: 
 async def test_an_application_that_is_being_deleted_is_asked_nothing(bench: Bench) -> None:
     await bench.control.load(FREE)
     unloading = asyncio.ensure_future(bench.control.unload(FREE))
-    while bench.applications.told[-1] != ("delete", FREE):  # noqa: ASYNC110 - a fake has no event
+    while bench.applications.told[-1] != ("delete", FREE):  # noqa: ASYNC110 - nothing else tells
         await asyncio.sleep(0)
     assert not unloading.done()
     assert (await bench.states())[FREE] == ("UNAVAILABLE", "not loaded")
