@@ -22,6 +22,10 @@ ResultT = TypeVar("ResultT")
 PUNCTUALITY = 0.8
 """The share of a request's time that is planned with: its answer still has a way to go."""
 
+WAITING = 0.5
+"""The share of a request's time that it may be expected to wait for others. A queue as long as the
+deadline allows would serve no more requests, but each of them at the last moment, one at a time."""
+
 INSTANT_SECONDS = 0.0001
 """Queueing a request, waking the executor and waking the caller cost about as much as this."""
 
@@ -117,9 +121,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         if self._is_idle():
             return
         now = self._monotonic()
-        goal = now + (deadline - now) * PUNCTUALITY
         only = self._curves.only_key()
-        if only is not None and self._expected_end(self.curve(only[0]), now) > goal:
+        if only is not None and self._is_hopeless(self.curve(only[0]), now, deadline):
             self.stats.submitted += 1
             raise self._too_late()
         if self._waiting >= self._max_waiting:
@@ -143,7 +146,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         now = self._monotonic()
         curve = self.curve(key)
         goal = now + (deadline - now) * PUNCTUALITY if deadline is not None else None
-        if goal is not None and self._expected_end(curve, now) > goal:
+        if deadline is not None and self._is_hopeless(curve, now, deadline):
             raise self._too_late()
         alone, self._last_arrival = now - self._last_arrival > INSTANT_SECONDS, now
         if alone and self._run_now is not None and self._is_instant(curve, rows):
@@ -215,18 +218,21 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._waiting_rows += entry.rows
         self._schedule_start()
 
-    def _expected_end(self, curve: CostCurve, now: float) -> float:
-        """When a request that came now would be done, at the earliest.
+    def _is_hopeless(self, curve: CostCurve, now: float, deadline: float) -> bool:
+        """Whether a request that came now would have to wait too long to be done in time.
 
         Its own run is taken to be as fast as any before, so that on an idle executor a request is
         refused only if it is surely lost, and a wrong estimate corrects itself.
         """
+        left = deadline - now
         ahead = 0.0
         if len(self._running) >= self._executors:
             ahead = max(0.0, min(self._running.values()) - now)
         if self._waiting_rows:
             ahead += self._waiting_rows * curve.seconds_per_row() / self._executors
-        return now + ahead + curve.least()
+            if ahead > left * WAITING:
+                return True
+        return ahead + curve.least() > left * PUNCTUALITY
 
     def _too_late(self) -> DeadlineExceeded:
         self.stats.expired += 1

@@ -23,21 +23,21 @@ DEADLINE_SECONDS = 0.1
 CAPACITY_CONNECTIONS = 4
 OVERLOAD = 2.0
 AFTERWARDS = 0.5
-AFTERWARDS_SECONDS = 4.0
-CAPACITY_SECONDS = 5.0
+AFTERWARDS_SECONDS = 3.0
+CAPACITY_SECONDS = 3.0
+WARM_UP_SECONDS = 2.0
 REFUSED = (503, 504)
 START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Overload:
-    """Rates in requests a second, times in milliseconds; `late` are good answers after the
-    deadline; `run_in_vain` were run for callers who got no good answer, -1 where the server does
-    not tell; `recovery` is from the end of the overload to the last request after it that was not
+class Flood:
+    """One round. Rates in requests a second, times in milliseconds. `late` are good answers after
+    the deadline; `run_in_vain` were run for callers who got no good answer, -1 where it does
+    not tell. `recovery` is from the end of the overload to the last request after it that was not
     answered well and in time, in seconds. `generator` is the share of one core that sending took.
     """
 
-    server: str
     capacity: float
     offered: float
     goodput: float
@@ -49,6 +49,14 @@ class Overload:
     recovery: float
     run_in_vain: int = -1
     generator: float = 0.0
+
+
+@dataclass(frozen=True)
+class Overload:
+    """The rounds of one server."""
+
+    server: str
+    floods: tuple[Flood, ...]
 
 
 @dataclass(frozen=True)
@@ -75,47 +83,65 @@ SUBJECTS = (
 )
 
 
-def expected_seconds(seconds: float) -> float:
-    return START_SECONDS + 2 + CAPACITY_SECONDS + seconds + AFTERWARDS_SECONDS
+def expected_seconds(rounds: int, seconds: float) -> float:
+    each = 2 * CAPACITY_SECONDS + seconds + AFTERWARDS_SECONDS
+    return START_SECONDS + WARM_UP_SECONDS + rounds * each
 
 
 def measure_overload(
-    subject: Subject, models: Mapping[str, BenchmarkModel], seconds: float
+    subject: Subject, models: Mapping[str, BenchmarkModel], rounds: int, seconds: float
 ) -> Overload:
-    """Capacity first, in a closed loop small enough to stay within the deadline; then twice that
-    for `seconds`; then half of it. All from the same generator, whose share of the cores is the
-    same for every request. Raises StartFailed, Unavailable."""
+    """In each round twice the capacity for `seconds`, then half of it.
+
+    Capacity is measured before and after, in a closed loop small enough to stay within the
+    deadline, by the same generator: every request costs the cores the same as under overload.
+    Raises StartFailed, Unavailable.
+    """
     model = models[MODEL]
     with subject.start({MODEL: model}) as running:
-        url, body = running.infer_url(MODEL), build_body(model, "json")
-        asyncio.run(run_closed_loop(url, body, CAPACITY_CONNECTIONS, 2.0))
-        capacity = asyncio.run(run_closed_loop(url, body, CAPACITY_CONNECTIONS, CAPACITY_SECONDS))
-        offered = OVERLOAD * capacity
-        phases = ((offered, seconds), (AFTERWARDS * capacity, AFTERWARDS_SECONDS))
-        ran = _rows_run(running) if subject.has_deadlines else None
-        start, own = time.monotonic(), sum(psutil.Process().cpu_times()[:2])
-        answers = asyncio.run(run_open_loop(url, body, phases))
-        share = (sum(psutil.Process().cpu_times()[:2]) - own) / (time.monotonic() - start)
-        good = sum(answer.status == 200 for answer in answers)
-        in_vain = -1 if ran is None else _rows_run(running) - ran - good
-    return judge(answers, subject.name, capacity, seconds, in_vain, share)
+        asyncio.run(_capacity(running, model, WARM_UP_SECONDS))
+        floods = []
+        for _ in range(rounds):
+            floods.append(_flood(running, model, seconds, tells_runs=subject.has_deadlines))
+            share = floods[-1].goodput / floods[-1].capacity
+            print(f"  goodput {share:.0%} of {floods[-1].capacity:.0f} /s", flush=True)
+    return Overload(subject.name, tuple(floods))
+
+
+def _flood(
+    running: RunningServer, model: BenchmarkModel, seconds: float, *, tells_runs: bool
+) -> Flood:
+    url, body = running.infer_url(MODEL), build_body(model, "json")
+    before = asyncio.run(_capacity(running, model, CAPACITY_SECONDS))
+    phases = ((OVERLOAD * before, seconds), (AFTERWARDS * before, AFTERWARDS_SECONDS))
+    ran = _rows_run(running) if tells_runs else 0
+    start, own = time.monotonic(), sum(psutil.Process().cpu_times()[:2])
+    answers = asyncio.run(run_open_loop(url, body, phases))
+    share = (sum(psutil.Process().cpu_times()[:2]) - own) / (time.monotonic() - start)
+    good = sum(answer.status == 200 for answer in answers)
+    in_vain = _rows_run(running) - ran - good if tells_runs else -1
+    after = asyncio.run(_capacity(running, model, CAPACITY_SECONDS))
+    return judge(answers, (before + after) / 2, seconds, in_vain, share)
+
+
+async def _capacity(running: RunningServer, model: BenchmarkModel, seconds: float) -> float:
+    url, body = running.infer_url(MODEL), build_body(model, "json")
+    return await run_closed_loop(url, body, CAPACITY_CONNECTIONS, seconds)
 
 
 def judge(
     answers: Sequence[Answer],
-    server: str,
     capacity: float,
     seconds: float,
     run_in_vain: int = -1,
     generator: float = 0.0,
-) -> Overload:
+) -> Flood:
     during = [answer for answer in answers if answer.due < seconds]
     accepted = sorted(answer.latency for answer in during if answer.status == 200)
     good = sum(_well(answer) for answer in during)
     refused = sum(answer.status in REFUSED for answer in during)
     bad_afterwards = [a.due - seconds for a in answers if a.due >= seconds and not _well(a)]
-    return Overload(
-        server=server,
+    return Flood(
         capacity=capacity,
         offered=len(during) / seconds,
         goodput=good / seconds,

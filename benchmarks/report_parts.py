@@ -1,7 +1,7 @@
 """The parts of RESULTS.md that are about Manta itself, and the one about overload."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.gateway_path import (
     CONNECTIONS,
@@ -14,7 +14,7 @@ from benchmarks.gateway_path import (
 )
 from benchmarks.loading import MEGABYTES, Loading
 from benchmarks.memory import Footprint
-from benchmarks.overload import DEADLINE_SECONDS, MODEL, OVERLOAD, Overload
+from benchmarks.overload import DEADLINE_SECONDS, MODEL, OVERLOAD, Flood, Overload
 from benchmarks.report import conditions, spread, table
 
 
@@ -74,21 +74,23 @@ def loading_part(result: Loading) -> str:
 
 def overload_part(results: Sequence[Overload], seconds: float) -> str:
     """One column for each server."""
+
+    def row(title: str, of: Callable[[Flood], float], form: str) -> list[str]:
+        return [title, *(spread([of(flood) for flood in each.floods], form) for each in results)]
+
     rows = [
-        ("capacity", *(f"{each.capacity:.0f} /s" for each in results)),
-        ("offered", *(f"{each.offered:.0f} /s" for each in results)),
-        (
-            "goodput",
-            *(f"{each.goodput:.0f} /s, {each.goodput / each.capacity:.0%}" for each in results),
-        ),
-        ("p99 of the accepted", *(f"{each.p99:.0f} ms" for each in results)),
-        ("good", *(str(each.good) for each in results)),
-        ("accepted and late", *(str(each.late) for each in results)),
-        ("refused (503, 504)", *(str(each.refused) for each in results)),
-        ("failed", *(str(each.failed) for each in results)),
-        ("run without a good answer", *(_known(each.run_in_vain) for each in results)),
-        ("recovery", *(f"{each.recovery:.1f} s" for each in results)),
-        ("one core's share for sending", *(f"{each.generator:.0%}" for each in results)),
+        row("capacity, /s", lambda flood: flood.capacity, "{:.0f}"),
+        row("offered, /s", lambda flood: flood.offered, "{:.0f}"),
+        row("goodput, /s", lambda flood: flood.goodput, "{:.0f}"),
+        row("goodput of capacity", lambda flood: flood.goodput / flood.capacity, "{:.0%}"),
+        row("p99 of the accepted, ms", lambda flood: flood.p99, "{:.0f}"),
+        row("good", lambda flood: flood.good, "{:.0f}"),
+        row("accepted and late", lambda flood: flood.late, "{:.0f}"),
+        row("refused (503, 504)", lambda flood: flood.refused, "{:.0f}"),
+        row("failed", lambda flood: flood.failed, "{:.0f}"),
+        row("run in vain (-1: not told)", lambda flood: flood.run_in_vain, "{:.0f}"),
+        row("recovery, s", lambda flood: flood.recovery, "{:.1f}"),
+        row("one core's share for sending", lambda flood: flood.generator, "{:.0%}"),
     ]
     return "\n".join(
         [
@@ -96,9 +98,10 @@ def overload_part(results: Sequence[Overload], seconds: float) -> str:
             "",
             conditions(),
             f"`{MODEL}`, JSON, {DEADLINE_SECONDS * 1e3:.0f} ms deadline, open loop at {OVERLOAD:g}"
-            f" times the capacity for {seconds:g} s, then half the capacity. Capacity is what the"
-            " same generator gets in a closed loop. MLServer knows no deadlines: what it answers in"
-            " time counts.",
+            f" times the capacity for {seconds:g} s, then half the capacity; the median of the"
+            " rounds, and the lowest and highest. Capacity is what the same generator gets in a"
+            " closed loop before and after. MLServer knows no deadlines: what it answers in time"
+            " counts.",
             "",
             *table(("", *(each.server for each in results)), rows),
         ]
@@ -137,7 +140,3 @@ def product_part(footprints: Sequence[Footprint]) -> str:
 def total_memory(footprints: Sequence[Footprint]) -> float:
     """In bytes, the median of the starts."""
     return statistics.median(sum(size for _, size in each.processes) for each in footprints)
-
-
-def _known(count: int) -> str:
-    return "-" if count < 0 else str(count)

@@ -79,8 +79,8 @@ def units_of(
         yield Unit("loading", loading.expected_seconds(passes), Loading, load)
     if "overload" in options.parts:
         for subject in SUBJECTS:
-            flood = partial(overload.measure_overload, subject, models, OVERLOAD_SECONDS)
-            expected = overload.expected_seconds(OVERLOAD_SECONDS)
+            flood = partial(overload.measure_overload, subject, models, passes, OVERLOAD_SECONDS)
+            expected = overload.expected_seconds(passes, OVERLOAD_SECONDS)
             yield Unit(f"overload of {subject.name}", expected, Overload, flood)
     if "product" in options.parts:
         for index in range(min(2, passes)):

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 from benchmarks.bare import Bare, BareRate
 from benchmarks.comparison import Measured, Turn, workloads_of
 from benchmarks.gateway_path import CONNECTIONS, DOOR_DIRECT, DOOR_HOP, PATHS, GatewayPath
 from benchmarks.load import LoadResult
 from benchmarks.memory import Footprint
-from benchmarks.overload import Overload
+from benchmarks.overload import Flood, Overload
 from benchmarks.report_comparison import comparison_part
 from benchmarks.report_parts import gateway_part, overload_part
 from benchmarks.results import Comparison
@@ -118,12 +120,14 @@ def test_the_hop_is_held_against_the_same_door_without_it() -> None:
 
 
 def test_overload_has_four_things_to_reach() -> None:
-    result = Overload("manta", 100, 200, 89, 99.0, 890, 0, 1000, 0, 0.1, run_in_vain=0)
-    verdicts = [target.verdict for target in overload_targets(result)]
-    assert verdicts == ["no", "yes", "yes", "yes"]
-    part = overload_part([result, Overload("mlserver", 50, 100, 5, 900.0, 50, 9, 0, 1, 3.0)], 10.0)
-    assert "| goodput | 89 /s, 89% | 5 /s, 10% |" in part
-    assert "| run without a good answer | 0 | - |" in part
+    flood = Flood(100, 200, 89, 99.0, 890, 0, 1000, 0, 0.1, run_in_vain=1)
+    ours = Overload("manta", (flood, flood, replace(flood, goodput=20, p99=500.0, recovery=9.0)))
+    targets = list(overload_targets(ours))
+    assert [target.verdict for target in targets] == ["no", "yes", "no", "yes"]
+    assert [target.reached for target in targets] == ["89%", "99 ms", "3 of 2673", "0.1 s"]
+    theirs = Overload("mlserver", (Flood(50, 100, 5, 900.0, 50, 9, 0, 1, 3.0),))
+    part = overload_part([ours, theirs], 10.0)
+    assert "| goodput of capacity | 89% (20% - 89%) | 10% |" in part
 
 
 def test_memory_is_the_sum_of_the_processes() -> None:
