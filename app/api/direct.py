@@ -48,6 +48,7 @@ class DirectServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                timeout_keep_alive=limits.idle_seconds,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
         )

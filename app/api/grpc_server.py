@@ -90,6 +90,9 @@ def _options(config: GrpcConfig, limits: Limits) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", limits.body_bytes),
         ("grpc.max_send_message_length", -1),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
+        ("grpc.max_connection_idle_ms", limits.idle_seconds * 1000),
+        ("grpc.server_handshake_timeout_ms", int(limits.receive_seconds * 1000)),
         ("grpc.so_reuseport", 1),
         ("grpc.keepalive_time_ms", int(config.keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", int(config.keepalive_timeout_s * 1000)),

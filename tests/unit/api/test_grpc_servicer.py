@@ -279,5 +279,6 @@ async def call(serve: GrpcServicer, name: str, message: Message) -> bytes:
         method = f"/inference.GRPCInferenceService/{name}"
 
     method = serve.handler().service(Details())
-    answer: bytes = await method.unary_unary(message.SerializeToString(), FakeContext())
+    context = FakeContext(None, message.SerializeToString())
+    answer: bytes = await method.stream_unary(sent(), context)
     return answer
