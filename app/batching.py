@@ -317,11 +317,17 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         return batch
 
     def _drop_settled(self) -> bool:
-        """Let every queue begin with a request that still waits; False if none does anywhere."""
+        """Let every queue begin with a request that still waits; False if none does anywhere.
+
+        Where something held up the event loop, requests may be too late whose timers are yet to
+        come.
+        """
+        now = self._monotonic()
         for key in list(self._queues):
             queue = self._queues[key]
-            while queue and queue[0][2].future.done():
-                heapq.heappop(queue)
+            while queue and (queue[0][2].future.done() or queue[0][0] <= now):
+                _, _, entry = heapq.heappop(queue)
+                self._expire(entry)
             if not queue:
                 del self._queues[key]
         return bool(self._queues)

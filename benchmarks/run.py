@@ -118,6 +118,9 @@ def parts_of(options: Options, results: list[object]) -> dict[str, str]:
 
 
 def main() -> None:
+    # What is started here is ended by an interrupt, which it would ignore if this run did: a shell
+    # has what runs in its background ignore them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # So that a run which is told to end ends what it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended; --resume goes on from here"))
     arguments = _arguments()

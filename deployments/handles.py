@@ -1,9 +1,7 @@
 """Models and processes that live elsewhere in the cluster."""
 
 import asyncio
-import time
-from collections.abc import Awaitable
-from dataclasses import replace
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 import grpc
@@ -13,6 +11,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from app.errors import DeadlineExceeded, ModelNotReady
+from app.hop import CALLS, Answer, Asked, Hop
 from app.telemetry.tracing import TraceSettings
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
 
@@ -24,23 +23,17 @@ STATUS_TIMEOUT_S = 2.0
 class RemoteModelHandle:
     """The ModelHandle of a model in its own application.
 
-    A deadline crosses as the seconds that are left, since monotonic clocks differ between
-    machines. Every call is bounded by `timeout_s`: a handle without a replica would wait for ever.
+    Every call is bounded by `timeout_s`: a handle without a replica would wait for ever.
     """
 
     def __init__(self, name: str, timeout_s: float, pool_size: int) -> None:
         self.name = name
         self._timeout_s = timeout_s
-        self._in_flight = asyncio.Semaphore(pool_size)
+        self._hop = Hop(self._carry, timeout_s, min(CALLS, pool_size))
         self._handle = deployment_handle(MODEL_DEPLOYMENT, name)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        budget = self._timeout_s
-        if request.deadline is not None:
-            budget = min(budget, request.deadline - time.monotonic())
-        async with self._in_flight:
-            answer = await self._call("infer", budget, replace(request, deadline=None), budget)
-        return cast(InferenceResponse, answer)
+        return await self._hop.infer(request)
 
     def admit(self, deadline: float, version: str | None = None) -> None:
         """Only the model's own process knows how much is waiting there."""
@@ -67,6 +60,10 @@ class RemoteModelHandle:
         if not settings:
             raise ModelNotReady(f"model {self.name!r} is away")
         return settings[0]
+
+    async def _carry(self, asked: Sequence[Asked]) -> Sequence[Answer]:
+        budget = max(each.budget_s for each in asked)
+        return cast(Sequence[Answer], await self._call("infer_each", budget, asked))
 
     async def _call(self, method: str, timeout_s: float, *arguments: object) -> object:
         return await self._answered(getattr(self._handle, method).remote(*arguments), timeout_s)

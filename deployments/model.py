@@ -1,8 +1,6 @@
 """One model as its own Serve application."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from ray import serve
@@ -12,11 +10,10 @@ from starlette.types import ASGIApp
 from app.api.dataplane import DataPlane
 from app.api.direct import direct_doors
 from app.api.rest import build_model_app
+from app.hop import Answer, Asked, infer_each
 from app.telemetry.logging import configure_logging
 from app.telemetry.tracing import TraceSettings
 from app.types import (
-    InferenceRequest,
-    InferenceResponse,
     JsonValue,
     ModelMetadata,
     ModelState,
@@ -52,8 +49,8 @@ class ModelReplica:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app
 
-    async def infer(self, request: InferenceRequest, budget_s: float) -> InferenceResponse:
-        return await self._service.infer(replace(request, deadline=time.monotonic() + budget_s))
+    async def infer_each(self, asked: Sequence[Asked]) -> list[Answer]:
+        return await infer_each(self._service.infer, asked)
 
     async def ready(self) -> bool:
         return await self._service.ready()

@@ -37,6 +37,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def monotonic(self) -> float:
         return self._instant.now
 
+    def hold_up(self, seconds: float) -> None:
+        """Let time pass in which the loop does nothing else."""
+        self._instant.now += seconds
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 

@@ -26,11 +26,17 @@ def open_session(file: Path, threads: int | None = None) -> Any:
     return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
+TINY_BYTES = 256 * 1024
+"""Waking a second thread for the runs of a model this small takes longer than it saves. Manta finds
+that out for itself; the peers are told."""
+
+
 class SingleInputModel:
     """A session with one input and one output, and what a server must know of them."""
 
     def __init__(self, file: Path) -> None:
-        self._session = open_session(file)
+        tiny = file.stat().st_size < TINY_BYTES
+        self._session = open_session(file, threads=1 if tiny else None)
         wanted, answered = self._session.get_inputs()[0], self._session.get_outputs()[0]
         self.input: str = wanted.name
         self.output: str = answered.name

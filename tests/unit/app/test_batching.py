@@ -166,6 +166,29 @@ def test_a_deadline_that_cannot_be_met_is_answered_at_once_and_never_run() -> No
     run_virtual(main())
 
 
+def test_what_is_too_late_is_not_run_though_its_timer_was_held_up() -> None:
+    @dataclass
+    class HoldsUpTheLoop(FakeExecutor):
+        async def run(self, batch: Sequence[Tagged]) -> Sequence[int]:
+            answers = await super().run(batch)
+            virtual_loop().hold_up(3.0)
+            return answers
+
+    async def main() -> None:
+        executor = HoldsUpTheLoop(seconds_per_run=1.0)
+        target = batcher(executor, max_rows=1)
+        running = submit(target, Tagged(0))
+        await asyncio.sleep(0.1)
+        late, in_time = submit(target, Tagged(1), within=2.0), submit(target, Tagged(2))
+        with pytest.raises(DeadlineExceeded, match="before the model could run"):
+            await late
+        await asyncio.gather(running, in_time)
+        assert [item.tag for batch in executor.batches for item in batch] == [0, 2]
+        assert (target.waiting, target.stats.expired, target.stats.succeeded) == (0, 1, 2)
+
+    run_virtual(main())
+
+
 def test_fault_032_a_deadline_passes_while_the_request_runs() -> None:
     async def main() -> None:
         executor = FakeExecutor(seconds_per_run=1000.0)
