@@ -23,7 +23,8 @@ class Limits(ComponentConfig):
     head_bytes: of a request line and its headers.
     receive_seconds: from the first byte of a request, or from when its connection was made, to its
         last byte; over gRPC from a call's headers to the end of its message.
-    idle_seconds: of a connection on which nothing is asked any more.
+    idle_seconds: of a connection on which nothing is asked any more, or whose client takes nothing
+        of an answer.
     connections: at once, for each door of each process; HAProxy has its own limit.
     message_bytes: of one WebSocket message.
     """

@@ -1,10 +1,13 @@
 """What is done to connections and bodies: slow, endless, too large, too many, torn off."""
 
 import gzip
+import json
+import socket
 import time
 import zlib
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 
 from tests.faults.abuse import (
@@ -28,6 +31,9 @@ from tests.faults.server import MIB, InferencePlane
 from tests.faults.wire import Connection, request
 
 pytestmark = pytest.mark.integration
+
+VALUES = 500_000
+"""2 MB as they are sent, 6 MB as text."""
 
 
 def test_fault_042_a_body_over_the_limit_is_refused_by_its_length(small: InferencePlane) -> None:
@@ -94,6 +100,31 @@ def test_fault_049_an_idle_connection_is_closed(small: InferencePlane) -> None:
     small.well()
 
 
+def test_fault_048_a_client_that_takes_nothing_of_its_answer_is_ended(
+    small: InferencePlane,
+) -> None:
+    size = {"binary_data_size": 4 * VALUES}
+    tensor = {"name": "x", "shape": [VALUES], "datatype": "FP32", "parameters": size}
+    json_part = json.dumps({"inputs": [tensor]}).encode()
+    data = request(
+        "POST",
+        "/v2/models/vector/infer",
+        json_part + np.full(VALUES, 1.2345678e-30, np.float32).tobytes(),
+        {"inference-header-content-length": str(len(json_part))},
+    )
+    before = small.fds()
+    with ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(Connection(small.port))
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.socket.sendall(data)
+        assert settled(lambda: small.fds() - before >= 5, 2.0)
+        time.sleep(IDLE_SECONDS / 2)
+        assert small.fds() - before >= 5, "the answer is too small: it is in the kernel's buffers"
+        assert settled(lambda: small.fds() <= before, 4 * IDLE_SECONDS)
+    small.well()
+
+
 def test_fault_049_idle_connections_over_the_limit_are_refused(small: InferencePlane) -> None:
     with ExitStack() as stack:
         idle = [stack.enter_context(Connection(small.port)) for _ in range(CONNECTIONS + 300)]
@@ -120,6 +151,26 @@ def test_fault_049_idle_connections_over_the_limit_are_refused(small: InferenceP
 )
 def test_fault_050_heads_over_the_limit(small: InferencePlane, data: bytes, status: int) -> None:
     assert small.http(data).status == status
+    small.well()
+
+
+def test_fault_050_trailers_over_the_limit(small: InferencePlane) -> None:
+    begun = head("transfer-encoding: chunked") + b"1\r\n{\r\n0\r\n"
+    with small.peak_within(32.0), Connection(small.port) as connection:
+        assert connection.exchange(begun + b"a:b\r\n" * 4_000_000).status == 431
+        assert ends(connection, 5.0)
+    small.well()
+
+
+def test_fault_050_requests_one_behind_the_other(small: InferencePlane) -> None:
+    """Their heads are over the limit together, and none of them is."""
+    one = request("POST", INFER, BODY, {"x-long": "a" * 2000})
+    with Connection(small.port) as connection:
+        connection.socket.sendall(50 * one)
+        assert [connection.read().status for _ in range(2)] == [200, 200]
+    many = request("GET", "/v2/health/live") * 20_000
+    with small.peak_within(32.0), Connection(small.port) as connection:
+        assert connection.exchange(many).status == 503
     small.well()
 
 
