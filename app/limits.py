@@ -22,7 +22,7 @@ class Limits(ComponentConfig):
     sockets: WebSockets open at once.
     head_bytes: of a request line and its headers.
     receive_seconds: from the first byte of a request, or from when its connection was made, to its
-        last byte; over gRPC from a call's headers to the end of its message.
+        last byte. Over gRPC to the end of the connection's opening only: messages take their time.
     idle_seconds: of a connection on which nothing is asked any more, or whose client takes nothing
         of an answer.
     connections: at once, for each door of each process; HAProxy has its own limit.

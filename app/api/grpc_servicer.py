@@ -7,7 +7,7 @@ is no message gets an answer in our own words.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -23,7 +23,6 @@ from app.api.grpc_codec import (
     streamed,
     streamed_error,
 )
-from app.api.grpc_receive import Context, one_message
 from app.api.http import log_failure
 from app.api.proto import inference_pb2 as pb
 from app.api.repository import config_of, control_of
@@ -46,6 +45,16 @@ UNSUPPORTED = (
 """Calls that clients of the protocol may make and that are refused in words they can show."""
 
 RequestT = TypeVar("RequestT", bound=Message)
+
+
+class Context(Protocol):
+    """What is used of grpc.aio's ServicerContext."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller gives up; None where it never does."""
+        ...
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
 
 
 class GrpcServicer:
@@ -85,8 +94,9 @@ class GrpcServicer:
             **dict.fromkeys(UNSUPPORTED, _unsupported),
             "ModelInfer": self.infer,
         }
-        seconds = self._limits.receive_seconds
-        handlers = {name: one_message(method, seconds) for name, method in unary.items()}
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(method) for name, method in unary.items()
+        }
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self.stream)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 

@@ -1,6 +1,5 @@
 """What a gRPC server gives to a handler, without a server."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import NoReturn
 
@@ -17,27 +16,13 @@ class Aborted(Exception):
 
 
 class FakeContext:
-    """`remaining` is what the caller's deadline leaves, in seconds; None where it has none.
+    """`remaining` is what the caller's deadline leaves, in seconds; None where it has none."""
 
-    The caller sends `messages`; with `stalls` it sends nothing more after them, and never ends.
-    """
-
-    def __init__(
-        self, remaining: float | None = None, *messages: bytes, stalls: bool = False
-    ) -> None:
+    def __init__(self, remaining: float | None = None) -> None:
         self._remaining = remaining
-        self._messages = list(messages)
-        self._stalls = stalls
 
     def time_remaining(self) -> float | None:
         return self._remaining
-
-    async def read(self) -> object:
-        if self._messages:
-            return self._messages.pop(0)
-        if self._stalls:
-            await asyncio.Event().wait()
-        return grpc.aio.EOF
 
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         raise Aborted(code, details)

@@ -6,9 +6,10 @@ Formats: RFC 9113 for frames, RFC 7541 for header fields, which are all literal 
 
 import struct
 
-SETTINGS, WINDOW = 4, 8
+SETTINGS, PING = 4, 6
 _DATA, _HEADERS = 0, 1
-_END_STREAM, _END_HEADERS = 1, 4
+_END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
+_FRAME_HEAD = 9
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + bytes((SETTINGS, 0)) + bytes(4)
 """What opens a connection, with settings that change nothing."""
@@ -40,6 +41,18 @@ def message(content: bytes, said: int | None = None) -> bytes:
 def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
     size = struct.pack(">I", len(content))[1:]
     return size + bytes((kind, flags)) + struct.pack(">I", stream) + content
+
+
+def pongs(received: bytes) -> bytes:
+    """The answers to the pings among whole frames."""
+    answers, at = b"", 0
+    while at + _FRAME_HEAD <= len(received):
+        start = at + _FRAME_HEAD
+        end = start + int.from_bytes(received[at : at + 3], "big")
+        if received[at + 3] == PING and not received[at + 4] & _ACK:
+            answers += frame(PING, _ACK, 0, received[start:end])
+        at = end
+    return answers
 
 
 def _literal(name: bytes, value: bytes) -> bytes:
