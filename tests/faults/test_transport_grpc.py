@@ -23,13 +23,10 @@ from tests.faults.abuse import (
     settled,
 )
 from tests.faults.models import GOOD
-from tests.faults.server import MIB, InferencePlane
+from tests.faults.server import InferencePlane
 from tests.faults.wire import Connection
 
 pytestmark = pytest.mark.integration
-
-CALLS = 4096
-"""That the server takes at once, as GrpcConfig has it."""
 
 SERVICE = "/inference.GRPCInferenceService"
 
@@ -95,18 +92,6 @@ def test_fault_047_a_message_that_is_none(small: InferencePlane, method: str) ->
     small.well()
 
 
-def test_fault_047_calls_without_a_message_hold_nothing(small: InferencePlane) -> None:
-    """gRPC answers none of them; more than may run at once are begun here."""
-    for _ in range(5):
-        with Connection(small.grpc_port) as connection:
-            connection.socket.sendall(http2.PREFACE)
-            for stream in range(1, 2 * CALLS // 4, 2):
-                begun = http2.call("ModelInfer", stream) + http2.data(b"", stream, end=True)
-                connection.socket.sendall(begun)
-            small.well()
-    small.well()
-
-
 def test_fault_048_clients_that_are_slow_to_open_a_connection(small: InferencePlane) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(Connection(small.grpc_port)) for _ in range(SLOW_CLIENTS)]
@@ -125,48 +110,6 @@ def test_fault_048_a_connection_that_is_never_opened(small: InferencePlane) -> N
     with Connection(small.grpc_port) as connection:
         assert ends(connection, (RECEIVE_SECONDS + IDLE_SECONDS) / 2)  # before it is idle
     small.well()
-
-
-def test_fault_048_messages_that_never_come_whole_hold_nothing_else(
-    small: InferencePlane,
-) -> None:
-    """Each takes one stream of its own connection, and memory for what came of it: 48 KB here."""
-    before = small.fds()
-    begun = http2.PREFACE + http2.call("ModelInfer") + http2.data(http2.message(b"", said=MIB))
-    part = 3 * http2.data(bytes(16_000))
-    with small.peak_within(96.0), ExitStack() as stack:
-        for _ in range(SLOW_CLIENTS):
-            client = stack.enter_context(Connection(small.grpc_port))
-            client.socket.sendall(begun + part)
-        assert settled(lambda: small.fds() - before >= SLOW_CLIENTS, 5.0)
-        small.well()
-    assert settled(lambda: small.fds() - before < 20)
-    small.well()
-
-
-def test_fault_048_one_connection_does_not_take_every_call(small: InferencePlane) -> None:
-    with small.peak_within(64.0), Connection(small.grpc_port) as connection:
-        try:
-            connection.socket.sendall(http2.PREFACE + stalled(CALLS + 100))
-        except OSError:
-            """It may be closed: these are more streams than it said that it takes."""
-        small.well()
-    small.well()
-
-
-def test_fault_048_calls_that_are_left_are_free_again(small: InferencePlane) -> None:
-    for _ in range(5):
-        with Connection(small.grpc_port) as connection:
-            connection.socket.sendall(http2.PREFACE + stalled(CALLS // 4))
-            small.well()
-    small.well()
-
-
-def stalled(calls: int) -> bytes:
-    """So many calls on one connection, the message of none of which comes whole."""
-    begun = http2.message(b"", said=1000)
-    streams = range(1, 2 * calls, 2)
-    return b"".join(http2.call("ModelInfer", each) + http2.data(begun, each) for each in streams)
 
 
 def test_fault_049_idle_connections_over_the_limit_are_refused(small: InferencePlane) -> None:
