@@ -23,7 +23,7 @@ from tests.faults.abuse import (
     settled,
 )
 from tests.faults.models import GOOD
-from tests.faults.server import InferencePlane
+from tests.faults.server import MIB, InferencePlane
 from tests.faults.wire import Connection
 
 pytestmark = pytest.mark.integration
@@ -129,6 +129,45 @@ def test_fault_049_an_idle_connection_is_closed(small: InferencePlane) -> None:
         started = time.monotonic()
         assert ends(connection, IDLE_SECONDS + 3.0)
         assert time.monotonic() - started > IDLE_SECONDS - 0.5
+    small.well()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param([("x-long", "a" * 65_536)], id="64 kB"),
+        pytest.param([("x-long", "a" * MIB)], id="1 MB"),
+        pytest.param([(f"x-{number}", "1") for number in range(1000)], id="1000 headers"),
+    ],
+)
+def test_fault_050_metadata_over_the_limit(
+    small: InferencePlane, metadata: list[tuple[str, str]]
+) -> None:
+    with small.peak_within(16.0), small.channel() as channel:
+        call = channel.unary_unary(f"{SERVICE}/ServerLive")
+        told = code_of(lambda: call(b"", timeout=5.0, metadata=metadata))
+    assert told == "RESOURCE_EXHAUSTED"
+    small.well()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/" + SERVICE + "/ServerLive",
+        SERVICE + "//ServerLive",
+        SERVICE + "/ServerLive/",
+        SERVICE + "/ServerLive.",
+        SERVICE + "/serverlive",
+        SERVICE.lower() + "/ServerLive",
+        SERVICE + "/x/../ServerLive",
+        SERVICE + "%2fServerLive",
+        SERVICE + "/Server%4cive",
+    ],
+)
+def test_fault_055_other_spellings_of_a_call_are_none(small: InferencePlane, path: str) -> None:
+    with small.channel() as channel:
+        call = channel.unary_unary(path)
+        assert code_of(lambda: call(b"", timeout=5.0)) == "UNIMPLEMENTED"
     small.well()
 
 
