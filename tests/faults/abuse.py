@@ -90,6 +90,15 @@ def settled(holds: Callable[[], bool], within_s: float = 15.0) -> bool:
     return holds()
 
 
+def fds_at_rest(plane: InferencePlane) -> int:
+    """How many files the plane holds open once those that others left are closed."""
+    before, now = -1, plane.fds()
+    while now != before:
+        time.sleep(0.5)
+        before, now = now, plane.fds()
+    return now
+
+
 @contextmanager
 def descriptors(most: int) -> Iterator[None]:
     """Let this process and those it starts open at least so many files, or skip the test."""

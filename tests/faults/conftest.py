@@ -15,9 +15,12 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InferencePlane]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InferencePlane]:
-    """One with small limits, so that being over them is cheap."""
+    """One with small limits, so that being over them is cheap.
+
+    What one module does to its memory is not counted against the next.
+    """
     server = InferencePlane(
         tmp_path_factory.mktemp("small"),
         limits={

@@ -23,6 +23,7 @@ from tests.faults.abuse import (
     descriptors_of,
     dripping,
     ends,
+    fds_at_rest,
     head,
     reset,
     settled,
@@ -112,7 +113,7 @@ def test_fault_048_a_client_that_takes_nothing_of_its_answer_is_ended(
         json_part + np.full(VALUES, 1.2345678e-30, np.float32).tobytes(),
         {"inference-header-content-length": str(len(json_part))},
     )
-    before = small.fds()
+    before = fds_at_rest(small)
     with ExitStack() as stack:
         for _ in range(5):
             client = stack.enter_context(Connection(small.port))
