@@ -21,9 +21,11 @@ class Limits(ComponentConfig):
     batch_requests: inference requests in one call of `/api/v1/batch`.
     sockets: WebSockets open at once.
     head_bytes: of a request line and its headers.
-    receive_seconds: from the first byte of a request over HTTP, or from when its connection was
-        made, to its last byte.
-    connections: over HTTP at once, for each process; HAProxy has its own limit.
+    receive_seconds: from the first byte of a request, or from when its connection was made, to its
+        last byte. Over gRPC to the end of the connection's opening only: messages take their time.
+    idle_seconds: of a connection on which nothing is asked any more, or whose client takes nothing
+        of an answer.
+    connections: at once, for each door of each process; HAProxy has its own limit.
     message_bytes: of one WebSocket message.
     """
 
@@ -39,6 +41,7 @@ class Limits(ComponentConfig):
     sockets: int = Field(default=64, ge=0)
     head_bytes: int = Field(default=64 * 1024, ge=1024)
     receive_seconds: float = Field(default=30.0, gt=0)
+    idle_seconds: int = Field(default=60, ge=1)
     connections: int = Field(default=1000, ge=1)
     message_bytes: int = Field(default=8 * MIB, ge=1, le=16 * MIB)
 

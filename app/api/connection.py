@@ -32,6 +32,10 @@ _LINGER_SECONDS = 2.0
 once, it might not get to read the answer."""
 
 
+_PIPELINED = 64
+"""Requests that may wait on one connection: each takes fifty times the memory of its bytes."""
+
+
 class Connection(HttpToolsProtocol):
     """To be given to uvicorn as `http=`, around what `answering` makes.
 
@@ -44,7 +48,9 @@ class Connection(HttpToolsProtocol):
     is_lost = False
 
     _part: str = "head"  # of a request, that is being received: "head", "body" or "none"
-    _head_bytes = 0
+    _head_bytes = 0  # of this request; where others came in the same piece, only what came later
+    _piece_bytes = 0
+    _headers_of_head = 0
     _timer: asyncio.TimerHandle | None = None
     _refusal: MantaError = InvalidInput("the request is not valid HTTP/1.1")
 
@@ -56,16 +62,21 @@ class Connection(HttpToolsProtocol):
             self._set_timer(self.limits.receive_seconds, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
+        self._piece_bytes = len(data)
         if self._part == "none":
-            self._part, self._head_bytes = "head", 0
-        self._head_bytes += len(data) if self._part == "head" else 0
+            self._part = "head"
+        if self._part == "head":
+            self._head_bytes += self._piece_bytes
         super().data_received(data)
         if self._part == "none":
-            self._clear_timer()
-        elif self._timer is None:
+            return
+        if self._timer is None:
             self._set_timer(self.limits.receive_seconds, self._too_slow)
         if self._part == "head" and self._head_bytes > self.limits.head_bytes:
             self._refuse(self._head_too_large())
+        elif len(self.headers) > max(self.limits.headers, self._headers_of_head):
+            most = self.limits.headers
+            self._refuse(HeadTooLarge(f"the request has more than {most} headers"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -73,16 +84,21 @@ class Connection(HttpToolsProtocol):
         self.scope[_KEY] = self  # type: ignore[literal-required]  # ours, for GivenUp alone
 
     def on_headers_complete(self) -> None:
-        if self._head_bytes > self.limits.head_bytes:
+        if max(self._head_bytes, self._piece_bytes) > self.limits.head_bytes:
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > self.limits.head_bytes:
                 self._refusal = self._head_too_large()
                 raise self._refusal  # to the parser, which uvicorn then has answered
+        if len(self.pipeline) >= _PIPELINED:
+            self._refusal = QueueFull(f"{_PIPELINED} requests of this connection wait already")
+            raise self._refusal
         self._part = "body"
+        self._headers_of_head = len(self.headers)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._part = "none"
+        self._part, self._head_bytes = "none", 0  # what follows in the same piece is another's
+        self._clear_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -108,7 +124,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(self._refusal)
 
     def _too_slow(self) -> None:
-        if self._head_bytes:
+        if self._head_bytes or self.cycle is not None:
             seconds = self.limits.receive_seconds
             self._refuse(TooSlow(f"the request was not there within {seconds:g} s"))
         else:

@@ -38,6 +38,7 @@ class DirectServer:
 
     def __init__(self, app: ASGIApp, config: DirectConfig, limits: Limits = DEFAULT) -> None:
         self._config = config
+        self._idle_seconds = limits.idle_seconds
         self._server = uvicorn.Server(
             uvicorn.Config(
                 answering(app),
@@ -48,6 +49,7 @@ class DirectServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                timeout_keep_alive=limits.idle_seconds,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
         )
@@ -60,6 +62,9 @@ class DirectServer:
     async def start(self) -> None:
         """Raises ConfigurationError if the address cannot be bound or is taken by a stranger."""
         listening = _bound(self._config)
+        # Connections inherit it: the kernel ends one whose client takes nothing of an answer.
+        unread_ms = self._idle_seconds * 1000
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         # uvicorn tells that it has started by a flag, and by nothing that could be awaited.
         self._task = asyncio.ensure_future(self._server.serve(sockets=[listening]))
         while not self._server.started and not self._task.done():  # noqa: ASYNC110 - no event

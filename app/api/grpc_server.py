@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 MIN_PING_SECONDS = 10.0
 """Clients that ask more often whether the connection lives are cut off, as floods."""
 
+CONNECTION_SHARE = 4
+"""One connection gets the calls of the server divided by this. A call begins with its headers: with
+no share, one client whose messages never come could take all of them."""
+
 HEALTH = "grpc.health.v1.Health"
 
 
@@ -42,7 +46,7 @@ class GrpcServer:
         self._config = config
         self._health = HealthServicer(dataplane.ready, (SERVICE,))
         self._server = grpc.aio.server(
-            options=_options(config, limits), maximum_concurrent_rpcs=config.calls
+            options=_options(config, limits, timeout_s), maximum_concurrent_rpcs=config.calls
         )
         servicer = GrpcServicer(dataplane, timeout_s, limits)
         self._server.add_generic_rpc_handlers((servicer.handler(),))
@@ -85,17 +89,33 @@ class GrpcServer:
         return port
 
 
-def _options(config: GrpcConfig, limits: Limits) -> list[tuple[str, int]]:
+def _options(config: GrpcConfig, limits: Limits, timeout_s: float) -> list[tuple[str, int]]:
     """The names are those of gRPC core's channel arguments."""
-    return [
+    options = [
         ("grpc.max_receive_message_length", limits.body_bytes),
         ("grpc.max_send_message_length", -1),
+        ("grpc.max_concurrent_streams", max(1, config.calls // CONNECTION_SHARE)),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
+        ("grpc.max_connection_idle_ms", limits.idle_seconds * 1000),
+        ("grpc.server_handshake_timeout_ms", _ms(limits.receive_seconds)),
         ("grpc.so_reuseport", 1),
-        ("grpc.keepalive_time_ms", int(config.keepalive_s * 1000)),
-        ("grpc.keepalive_timeout_ms", int(config.keepalive_timeout_s * 1000)),
+        ("grpc.keepalive_time_ms", _ms(config.keepalive_s)),
+        ("grpc.keepalive_timeout_ms", _ms(config.keepalive_timeout_s)),
+        # Without it the answer to a ping may take a minute, whatever the line above says.
+        ("grpc.http2.ping_timeout_ms", _ms(config.keepalive_timeout_s)),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", int(MIN_PING_SECONDS * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", _ms(MIN_PING_SECONDS)),
     ]
+    if config.connection_age_s is not None:
+        options += [
+            ("grpc.max_connection_age_ms", _ms(config.connection_age_s)),
+            ("grpc.max_connection_age_grace_ms", _ms(limits.receive_seconds + timeout_s)),
+        ]
+    return options
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def _credentials(tls: TlsConfig) -> grpc.ServerCredentials:

@@ -19,10 +19,13 @@ ImageFormat = Literal["jpeg", "png", "webp", "bmp"]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
-# Inside a scan 0xFF is data when stuffed with 0x00, and D0-D7 only restart it.
-_JPEG_MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+# Inside a scan 0xFF is data when stuffed with 0x00, and D0-D7 only restart it. No repetition: where
+# every byte of a run could begin a match, a megabyte of 0xFF takes hours.
+_JPEG_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 # A progressive picture needs about ten scans; thousands of empty ones only burn time.
 _JPEG_MAX_SCANS = 100
+# A PNG of 64 MB in parts of the 8 KB that encoders write has 8192 of them.
+_MAX_PARTS = 50_000
 _BMP_UNCOMPRESSED = (0, 3)
 
 
@@ -68,7 +71,7 @@ def _take(data: bytes, offset: int, length: int, what: str) -> bytes:
 
 def _read_jpeg(data: bytes) -> ImageHeader:
     position, scans, header = 2, 0, None
-    while True:
+    for _ in range(_MAX_PARTS):
         if _take(data, position, 1, "jpeg") != b"\xff":
             raise InvalidInput("the jpeg picture is corrupt: a marker is missing")
         marker = _big(data, position + 1, 1, "jpeg")
@@ -77,7 +80,9 @@ def _read_jpeg(data: bytes) -> ImageHeader:
             continue
         position += 1
         if marker == _JPEG_END:
-            break
+            if header is None or not scans:
+                raise InvalidInput("the jpeg picture is corrupt: it has no frame")
+            return header
         if marker in _JPEG_START_OF_FRAME and header is None:
             height = _big(data, position + 3, 2, "jpeg")
             header = ImageHeader("jpeg", _big(data, position + 5, 2, "jpeg"), height)
@@ -90,9 +95,7 @@ def _read_jpeg(data: bytes) -> ImageHeader:
             if found is None:
                 raise InvalidInput("the jpeg picture is truncated")
             position = found.start()
-    if header is None or not scans:
-        raise InvalidInput("the jpeg picture is corrupt: it has no frame")
-    return header
+    raise InvalidInput(f"the jpeg picture has over {_MAX_PARTS} segments")
 
 
 def _read_png(data: bytes) -> ImageHeader:
@@ -100,10 +103,12 @@ def _read_png(data: bytes) -> ImageHeader:
         raise InvalidInput("the png picture is corrupt: it does not start with its header")
     header = ImageHeader("png", _big(data, 16, 4, "png"), _big(data, 20, 4, "png"))
     position = len(_PNG_SIGNATURE)
-    while _take(data, position + 4, 4, "png") != b"IEND":
+    for _ in range(_MAX_PARTS):
+        if _take(data, position + 4, 4, "png") == b"IEND":
+            _take(data, position, 12, "png")
+            return header
         position += 12 + _big(data, position, 4, "png")
-    _take(data, position, 12, "png")
-    return header
+    raise InvalidInput(f"the png picture has over {_MAX_PARTS} chunks")
 
 
 def _read_webp(data: bytes) -> ImageHeader:

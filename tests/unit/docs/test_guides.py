@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
+from app.api.grpc_config import GrpcConfig
 from app.api.shared_memory import SharedMemoryConfig
 from app.config import GatewayConfig, PipelineConfig, PipelinesConfig
 from deployments.args import GatewayArgs, ModelArgs, StreamsArgs
@@ -15,6 +16,7 @@ EXPLAINED: dict[str, tuple[type[BaseModel], ...]] = {
     "configuration.md": (
         GatewayArgs,
         GatewayConfig,
+        GrpcConfig,
         ModelArgs,
         PipelineConfig,
         PipelinesConfig,

@@ -102,6 +102,25 @@ def test_a_flood_of_scans_is_refused() -> None:
         read_header(data[:-2] + scan * 200 + data[-2:])
 
 
+def test_a_run_of_bytes_that_could_begin_a_marker_is_read_once() -> None:
+    scan = FILES["jpeg"][:-2] + b"\xff" * 1_000_000 + b"\x00" + FILES["jpeg"][-2:]
+    assert read_header(scan).width == 53  # hours, if each of them were a new beginning
+
+
+@pytest.mark.parametrize("piece", [b"\xff", b"\xff\xfe\0\x02"], ids=["fill bytes", "segments"])
+def test_a_jpeg_of_countless_segments_is_refused(piece: bytes) -> None:
+    with pytest.raises(InvalidInput, match="segments"):
+        read_header(FILES["jpeg"][:2] + piece * 60_000 + FILES["jpeg"][2:])
+
+
+def test_a_png_of_countless_chunks_is_refused() -> None:
+    data = png_declaring(5, 5)
+    ends = data.index(b"IEND") - 4
+    empty = struct.pack(">I", 0) + b"teXt" + struct.pack(">I", zlib.crc32(b"teXt"))
+    with pytest.raises(InvalidInput, match="chunks"):
+        read_header(data[:ends] + empty * 60_000 + data[ends:])
+
+
 def test_a_compressed_bmp_is_refused() -> None:
     data = bytearray(FILES["bmp"])
     data[30] = 1  # run length encoding
