@@ -1,7 +1,8 @@
-"""Requests to a model in another process: those that wait share one call.
+"""Requests to a model in another process, by way of Ray: those that wait share one call.
 
-A call between processes costs milliseconds, most of them for the call and not for what it carries.
-So a call is made when one of a few is free to be made, and takes along what has arrived meanwhile.
+Such a call costs milliseconds, most of them for the call and not for what it carries. So a call is
+made when one of a few is free to be made, and takes along what has arrived meanwhile. Replicas on
+the same machine are asked without Ray: app/channel.py.
 """
 
 import asyncio
@@ -39,23 +40,27 @@ Call: TypeAlias = Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]
 class Hop:
     """`call` takes requests to the other process and brings an answer for each, in order.
 
-    What it raises is raised for all of them. A request has `timeout_s`, or until its deadline.
+    What it raises is raised for all of them.
     """
 
-    def __init__(self, call: Call, timeout_s: float, calls: int = CALLS) -> None:
+    def __init__(self, call: Call, calls: int = CALLS) -> None:
         self._call = call
-        self._timeout_s = timeout_s
+        self.waiting = 0
+        """Requests without an answer."""
         self._batcher: DynamicBatcher[InferenceRequest, Answer] = DynamicBatcher(
             self._carry, max_rows=_MOST_UNITS, max_waiting=MAX_WAITING, executors=calls
         )
 
-    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+    async def infer(self, request: InferenceRequest, deadline: float) -> InferenceResponse:
         """Raises what the other process raised for this request, and what a batcher raises."""
-        latest = time.monotonic() + self._timeout_s
-        deadline = latest if request.deadline is None else min(latest, request.deadline)
-        answer = await self._batcher.submit(
-            replace(request, deadline=deadline), key=None, rows=_units(request), deadline=deadline
-        )
+        timed = replace(request, deadline=deadline)
+        self.waiting += 1
+        try:
+            answer = await self._batcher.submit(
+                timed, key=None, rows=_units(request), deadline=deadline
+            )
+        finally:
+            self.waiting -= 1
         if isinstance(answer, BaseException):
             raise answer
         return answer

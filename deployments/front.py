@@ -8,6 +8,7 @@ for `POST /v2/models/<name>/infer`; its replicas' autoscaling does not see these
 """
 
 import asyncio
+import os
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,6 +26,12 @@ def middlewares() -> list[Middleware]:
     # Serve starts uvicorn with its default protocol; this is the table that names it.
     HTTP_PROTOCOLS["auto"] = "deployments.front:ReplicaConnection"
     return [Middleware(Front)]
+
+
+def answers_in_front() -> bool:
+    """Whether the application's `runtime_env` lets it answer requests that Serve does not see."""
+    named = os.environ.get("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH")
+    return named == f"{__name__}:{middlewares.__name__}"
 
 
 def answer_in_front(app: ASGIApp, limits: Limits) -> None:

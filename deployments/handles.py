@@ -1,6 +1,7 @@
 """Models and processes that live elsewhere in the cluster."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ from ray.serve.handle import DeploymentHandle
 
 from app.errors import DeadlineExceeded, ModelNotReady
 from app.hop import CALLS, Answer, Asked, Hop
+from app.nearby import Found, NearbyReplicas
 from app.telemetry.tracing import TraceSettings
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
+from deployments.nearby import Door, found
 
 GATEWAY_DEPLOYMENT = "Gateway"
 MODEL_DEPLOYMENT = "Model"
@@ -29,11 +32,15 @@ class RemoteModelHandle:
     def __init__(self, name: str, timeout_s: float, pool_size: int) -> None:
         self.name = name
         self._timeout_s = timeout_s
-        self._hop = Hop(self._carry, timeout_s, min(CALLS, pool_size))
+        self._hop = Hop(self._carry, min(CALLS, pool_size))
         self._handle = deployment_handle(MODEL_DEPLOYMENT, name)
+        self._nearby = NearbyReplicas(name, self._look)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        return await self._hop.infer(request)
+        latest = time.monotonic() + self._timeout_s
+        deadline = latest if request.deadline is None else min(latest, request.deadline)
+        nearby = self._nearby.channel(self._hop.waiting)
+        return await (nearby or self._hop).infer(request, deadline)
 
     def admit(self, deadline: float, version: str | None = None) -> None:
         """Only the model's own process knows how much is waiting there."""
@@ -60,6 +67,10 @@ class RemoteModelHandle:
         if not settings:
             raise ModelNotReady(f"model {self.name!r} is away")
         return settings[0]
+
+    async def _look(self) -> Found:
+        doors = self._handle.broadcast("door").results_async()
+        return found(cast(list[Door], await self._answered(doors, STATUS_TIMEOUT_S)))
 
     async def _carry(self, asked: Sequence[Asked]) -> Sequence[Answer]:
         budget = max(each.budget_s for each in asked)

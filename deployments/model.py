@@ -20,8 +20,9 @@ from app.types import (
     ModelStatistics,
 )
 from deployments.args import ModelArgs, resolved, shared_memory
-from deployments.front import answer_in_front
+from deployments.front import answer_in_front, answers_in_front
 from deployments.handles import MODEL_DEPLOYMENT
+from deployments.nearby import Door, NearbyDoor
 from deployments.options import deploy
 from deployments.repositories import open_repository
 from deployments.status import process_status
@@ -41,13 +42,19 @@ class ModelReplica:
         self._dataplane = DataPlane({args.model: self._service}, memory=memory)
         self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
         self._doors = direct_doors(self._app, args.direct, args.limits)
+        self._nearby = NearbyDoor(self._service.infer)
         await self._service.load(_override(args) or None)
         for door in self._doors:
             await door.start()
         answer_in_front(self._app, args.limits)
+        if answers_in_front():
+            await self._nearby.open()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app
+
+    async def door(self) -> Door:
+        return self._nearby.place
 
     async def infer_each(self, asked: Sequence[Asked]) -> list[Answer]:
         return await infer_each(self._service.infer, asked)
@@ -86,6 +93,7 @@ class ModelReplica:
     async def __del__(self) -> None:
         for door in self._doors:
             await door.stop()
+        await self._nearby.close()
         await self._service.close()
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,9 @@ from app.errors import DeadlineExceeded, InvalidInput, ModelNotReady
 from app.hop import Answer, Asked, Hop, infer_each
 from app.types import InferenceRequest, InferenceResponse
 
-TIMEOUT_S = 30.0
+
+def soon() -> float:
+    return time.monotonic() + 30.0
 
 
 def request(tag: int, size: int = 1) -> InferenceRequest:
@@ -45,20 +46,20 @@ class OtherProcess:
 
 async def test_what_waits_shares_a_call() -> None:
     process = OtherProcess()
-    hop = Hop(process.call, TIMEOUT_S, calls=1)
+    hop = Hop(process.call, calls=1)
     for _ in range(12):  # so that sharing is known to pay
-        await asyncio.gather(*(hop.infer(request(tag)) for tag in range(8)))
+        await asyncio.gather(*(hop.infer(request(tag), soon()) for tag in range(8)))
     process.calls.clear()
-    answers = await asyncio.gather(*(hop.infer(request(tag)) for tag in range(8)))
+    answers = await asyncio.gather(*(hop.infer(request(tag), soon()) for tag in range(8)))
     assert [answer.id for answer in answers] == [str(tag) for tag in range(8)]
     assert sum(map(len, process.calls)) == 8
     assert len(process.calls) < 8
 
 
 async def test_only_the_guilty_request_of_a_call_fails() -> None:
-    hop = Hop(OtherProcess().call, TIMEOUT_S)
+    hop = Hop(OtherProcess().call)
     answers = await asyncio.gather(
-        *(hop.infer(request(tag)) for tag in range(10, 16)), return_exceptions=True
+        *(hop.infer(request(tag), soon()) for tag in range(10, 16)), return_exceptions=True
     )
     assert isinstance(answers.pop(3), InvalidInput)
     assert all(isinstance(answer, InferenceResponse) for answer in answers)
@@ -67,31 +68,29 @@ async def test_only_the_guilty_request_of_a_call_fails() -> None:
 async def test_all_of_a_call_fail_where_the_process_is_away() -> None:
     process = OtherProcess()
     process.away = True
-    hop = Hop(process.call, TIMEOUT_S, calls=1)
+    hop = Hop(process.call, calls=1)
     answers = await asyncio.gather(
-        *(hop.infer(request(tag)) for tag in range(4)), return_exceptions=True
+        *(hop.infer(request(tag), soon()) for tag in range(4)), return_exceptions=True
     )
     assert all(isinstance(answer, ModelNotReady) for answer in answers)
 
 
 async def test_a_deadline_crosses_as_what_is_left_of_it() -> None:
     process = OtherProcess()
-    hop = Hop(process.call, TIMEOUT_S)
-    await hop.infer(request(1))
-    await hop.infer(replace(request(2), deadline=time.monotonic() + 5.0))
+    hop = Hop(process.call)
+    await hop.infer(request(1), time.monotonic() + 5.0)
     with pytest.raises(DeadlineExceeded):
-        await hop.infer(replace(request(3), deadline=time.monotonic() - 1.0))
-    usual, own = process.budgets
-    assert 25.0 < usual <= TIMEOUT_S
-    assert 4.0 < own <= 5.0
+        await hop.infer(request(2), time.monotonic() - 1.0)
+    (budget,) = process.budgets
+    assert 4.0 < budget <= 5.0
 
 
 async def test_large_requests_do_not_share_one_enormous_call() -> None:
     process = OtherProcess()
-    hop = Hop(process.call, TIMEOUT_S, calls=1)
+    hop = Hop(process.call, calls=1)
     for _ in range(12):
-        await asyncio.gather(*(hop.infer(request(tag)) for tag in range(8)))
+        await asyncio.gather(*(hop.infer(request(tag), soon()) for tag in range(8)))
     process.calls.clear()
     large = 40 * 1024 * 1024
-    await asyncio.gather(*(hop.infer(request(tag, large)) for tag in range(3)))
+    await asyncio.gather(*(hop.infer(request(tag, large), soon()) for tag in range(3)))
     assert [len(call) for call in process.calls] == [1, 1, 1]

@@ -8,7 +8,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 
 from app.limits import DEFAULT
 from deployments import front
-from deployments.front import Front, answer_in_front, middlewares
+from deployments.front import Front, answer_in_front, answers_in_front, middlewares
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +74,18 @@ def test_serve_is_given_the_middleware_and_one_write_an_answer() -> None:
     assert repr(middlewares()) == "[Middleware(Front)]"
     module, _, name = HTTP_PROTOCOLS["auto"].partition(":")
     assert (module, name) == ("deployments.front", "ReplicaConnection")
+
+
+@pytest.mark.parametrize(
+    ("named", "may"),
+    [("deployments.front:middlewares", True), ("somebody.else:middlewares", False), (None, False)],
+)
+def test_an_application_says_whether_serve_must_see_its_requests(
+    named: str | None, may: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+    if named is None:
+        monkeypatch.delenv(name, raising=False)
+    else:
+        monkeypatch.setenv(name, named)
+    assert answers_in_front() is may
