@@ -19,6 +19,7 @@ from tests.faults.abuse import (
     SLOW_CLIENTS,
     descriptors_of,
     ends,
+    fds_at_rest,
     reset,
     settled,
 )
@@ -174,7 +175,7 @@ def test_fault_055_other_spellings_of_a_call_are_none(small: InferencePlane, pat
 def test_fault_056_clients_that_reset_and_come_back_leave_nothing_open(
     small: InferencePlane,
 ) -> None:
-    before = small.fds()
+    before = fds_at_rest(small)
     begun = http2.PREFACE + http2.call("ModelInfer") + http2.data(http2.message(b"{", said=100))
     for _ in range(10):
         clients = [Connection(small.grpc_port) for _ in range(200)]

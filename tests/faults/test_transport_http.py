@@ -202,7 +202,7 @@ def test_fault_051_one_way_only_to_tell_where_a_body_ends(
 def test_fault_056_clients_that_reset_and_come_back_leave_nothing_open(
     small: InferencePlane,
 ) -> None:
-    before = small.fds()
+    before = fds_at_rest(small)
     for _ in range(10):
         clients = [Connection(small.port) for _ in range(200)]
         for client in clients:

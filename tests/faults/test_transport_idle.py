@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import http2
-from tests.faults.abuse import descriptors, settled
+from tests.faults.abuse import descriptors, fds_at_rest, settled
 from tests.faults.server import InferencePlane
 from tests.faults.wire import Connection, request
 
@@ -66,7 +66,7 @@ def idle(plane: InferencePlane, door: Door) -> Iterator[None]:
 
 @doors
 def test_fault_049_of_ten_thousand_a_thousand_are_kept(capped: InferencePlane, door: Door) -> None:
-    before = capped.fds()
+    before = fds_at_rest(capped)
     with capped.peak_within(64.0), idle(capped, door):
         assert settled(lambda: CAP - 10 <= capped.fds() - before <= CAP + 10, 10.0)
         started = time.monotonic()
@@ -79,7 +79,7 @@ def test_fault_049_of_ten_thousand_a_thousand_are_kept(capped: InferencePlane, d
 
 @doors
 def test_fault_049_ten_thousand_do_not_slow_others(wide: InferencePlane, door: Door) -> None:
-    before = wide.fds()
+    before = fds_at_rest(wide)
     with wide.peak_within(MOST_MIB), idle(wide, door):
         assert settled(lambda: wide.fds() - before >= IDLE, 15.0)
         started = time.monotonic()

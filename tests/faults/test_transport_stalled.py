@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.faults import http2
-from tests.faults.abuse import SLOW_CLIENTS, settled
+from tests.faults.abuse import SLOW_CLIENTS, fds_at_rest, settled
 from tests.faults.server import MIB, InferencePlane
 from tests.faults.wire import Connection
 
@@ -30,7 +30,7 @@ def test_fault_048_messages_that_never_come_whole_hold_nothing_else(
     few: InferencePlane,
 ) -> None:
     """Each takes one stream of its own connection, and memory for what came of it: 48 KB here."""
-    before = few.fds()
+    before = fds_at_rest(few)
     begun = http2.PREFACE + http2.call("ModelInfer") + http2.data(http2.message(b"", said=MIB))
     part = 3 * http2.data(bytes(16_000))
     with few.peak_within(96.0), ExitStack() as stack:
