@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import grpc
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from tests.faults.acts import INFER, Ask, grpc_message, http_request, over_grpc, over_http
 from tests.faults.models import ACTING_QUEUE, HANGING_SECONDS
 from tests.faults.server import InferencePlane
-from tests.faults.wire import Connection, request
+from tests.faults.wire import Answer, Connection, request
 
 pytestmark = pytest.mark.integration
 
@@ -164,19 +165,30 @@ def test_fault_036_037_a_call_that_is_cancelled(plane: InferencePlane) -> None:
 
 def test_fault_034_one_poison_item_in_a_batch_of_8(plane: InferencePlane) -> None:
     """Seven right answers and one failure, however the batcher put them together."""
-
-    def ask(value: int) -> tuple[int, int | None]:
-        tensor = {"name": "x", "shape": [1, 1], "datatype": "INT64", "data": [value]}
-        data = request("POST", "/v2/models/lookup/infer", json.dumps({"inputs": [tensor]}).encode())
-        answer = plane.http(data)
-        told = json.loads(answer.body)
-        return answer.status, told["outputs"][0]["data"][0] if answer.status == 200 else None
-
     values = [0, 1, 2, 9, 4, 5, 6, 7]
-    with ThreadPoolExecutor(len(values)) as threads:
-        for _ in range(25):
-            answers = list(threads.map(ask, values))
-            assert answers == [(500, None) if v == 9 else (200, 10 * v) for v in values]
-    statistics = httpx.get(f"{plane.base_url}/v2/models/lookup/stats").json()["model_stats"][0]
-    assert max(batch["batch_size"] for batch in statistics["batch_stats"]) > 1
+    wanted = [(500, None) if value == 9 else (200, 10 * value) for value in values]
+    rounds = 0
+    with ExitStack() as stack:
+        connections = [stack.enter_context(Connection(plane.port)) for _ in values]
+        while rounds < 25 or (largest_batch(plane, "lookup") == 1 and rounds < 500):
+            for connection, value in zip(connections, values, strict=True):
+                connection.socket.sendall(lookup_request(value))
+            assert [looked_up(connection.read()) for connection in connections] == wanted
+            rounds += 1
+    assert largest_batch(plane, "lookup") > 1
     plane.well()
+
+
+def lookup_request(value: int) -> bytes:
+    tensor = {"name": "x", "shape": [1, 1], "datatype": "INT64", "data": [value]}
+    return request("POST", "/v2/models/lookup/infer", json.dumps({"inputs": [tensor]}).encode())
+
+
+def looked_up(answer: Answer) -> tuple[int, int | None]:
+    told = json.loads(answer.body)
+    return answer.status, told["outputs"][0]["data"][0] if answer.status == 200 else None
+
+
+def largest_batch(plane: InferencePlane, model: str) -> int:
+    [told] = httpx.get(f"{plane.base_url}/v2/models/{model}/stats").json()["model_stats"]
+    return max(batch["batch_size"] for batch in told["batch_stats"])
