@@ -29,6 +29,10 @@ deadline allows would serve no more requests, but each of them at the last momen
 INSTANT_SECONDS = 0.0001
 """Queueing a request, waking the executor and waking the caller cost about as much as this."""
 
+ALONE = 15
+"""After a request that nobody joined in the queue, so many that follow it are not queued. The next
+one is, to see whether requests now come together and a run for several pays."""
+
 
 @dataclass
 class BatchStats:
@@ -71,9 +75,9 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
     `run` gets payloads that all share one key and returns one result for each, in order. If it
     raises, the batch is run again in halves until only the guilty request fails; a ServingError is
     taken to concern all of them and is not retried. `run_now` runs one payload without waiting; it
-    is used where nothing waits and the run is known to take less than INSTANT_SECONDS. `max_rows`
-    is the largest batch, in rows; `max_waiting` bounds the queue, in requests. `monotonic` must be
-    the event loop's own clock.
+    is used where requests come one by one and the run is known to take less than INSTANT_SECONDS.
+    `max_rows` is the largest batch, in rows; `max_waiting` bounds the queue, in requests.
+    `monotonic` must be the event loop's own clock.
     """
 
     def __init__(
@@ -97,7 +101,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._curves = CostCurves()
         self._waiting = 0
         self._waiting_rows = 0
-        self._last_arrival = -INSTANT_SECONDS
+        self._alone = 0  # how many more requests need not wait for company
         self._running: dict[asyncio.Task[None], float] = {}  # when each is expected to end
         self._start_scheduled = False
         self._closed = False
@@ -148,8 +152,8 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         goal = now + (deadline - now) * PUNCTUALITY if deadline is not None else None
         if deadline is not None and self._is_hopeless(curve, now, deadline):
             raise self._too_late()
-        alone, self._last_arrival = now - self._last_arrival > INSTANT_SECONDS, now
-        if alone and self._run_now is not None and self._is_instant(curve, rows):
+        if self._alone and self._run_now is not None and self._is_instant(curve, rows):
+            self._alone -= 1
             return self._at_once(self._run_now, payload, curve, rows, now)
         if self._waiting >= self._max_waiting:
             raise self._full()
@@ -182,8 +186,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         except Exception:
             self.stats.failed += 1
             raise
-        self._last_arrival = self._monotonic()
-        self._record(curve, rows, self._last_arrival - started)
+        self._record(curve, rows, self._monotonic() - started)
         self.stats.succeeded += 1
         return result
 
@@ -286,6 +289,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
             batch = self._form_batch(free)
             if not batch:
                 return
+            self._alone = ALONE if len(batch) == 1 and not self._waiting else 0
             rows = sum(entry.rows for entry in batch)
             end = self._monotonic() + self.curve(batch[0].key).estimate(rows)
             self._running[asyncio.ensure_future(self._execute(batch))] = end

@@ -45,6 +45,9 @@ def datatype_of(dtype: npt.DTypeLike) -> str:
     Raises ValueError for a type that the protocol has no name for.
     """
     found = np.dtype(dtype)
+    name = _DATATYPES.get(found)
+    if name is not None:
+        return name
     if found.kind in "SU":
         return "BYTES"
     try:

@@ -93,6 +93,9 @@ def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
 
 
 def _is_of_shape(array: Array, spec: TensorSpec) -> bool:
-    return len(array.shape) == len(spec.shape) and all(
-        wanted in (-1, size) for size, wanted in zip(array.shape, spec.shape, strict=True)
-    )
+    if len(array.shape) != len(spec.shape):
+        return False
+    for size, wanted in zip(array.shape, spec.shape, strict=True):  # noqa: SIM110 - half the time
+        if wanted not in (size, -1):
+            return False
+    return True

@@ -34,9 +34,10 @@ class Health:
     @property
     def fault(self) -> str:
         """Why the model cannot be used any more, or nothing."""
-        longest = self._monotonic() - min(self._started.copy().values(), default=inf)
-        if longest > self._max_run_seconds:
-            return f"a run has taken more than {self._max_run_seconds:g} s"
+        if self._started:
+            longest = self._monotonic() - min(self._started.copy().values(), default=inf)
+            if longest > self._max_run_seconds:
+                return f"a run has taken more than {self._max_run_seconds:g} s"
         return self._fault
 
     def run_starts(self) -> None:

@@ -16,7 +16,9 @@ from app.errors import InvalidInput
 from app.types import Array
 
 _LENGTH = Struct("<I")
+_LITTLE = {name: dtype.newbyteorder("<") for name, dtype in DTYPES.items()}
 _IS_LITTLE = sys.byteorder == "little"
+_SMALL_BYTES = 4096  # cheaper to copy than to be shared
 
 
 def decode_raw(raw: memoryview, datatype: str, shape: tuple[int, ...], where: str) -> Array:
@@ -35,7 +37,7 @@ def decode_raw(raw: memoryview, datatype: str, shape: tuple[int, ...], where: st
         )
     if datatype == "BOOL" and needed and np.frombuffer(raw, np.uint8).max() > 1:
         raise InvalidInput(f"{where}: a BOOL is a byte that is 0 or 1")
-    array = np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape)
+    array = np.frombuffer(raw, _LITTLE[datatype]).reshape(shape)
     if _IS_LITTLE and array.flags.aligned:
         return array
     return array.astype(dtype)
@@ -45,6 +47,8 @@ def encode_raw(array: Array) -> bytes | memoryview:
     """The raw form of `array`, sharing its memory where that has the right order already."""
     if array.dtype.kind in "OSU":
         return _encode_bytes(array)
+    if _IS_LITTLE and array.nbytes <= _SMALL_BYTES and array.dtype.isnative:
+        return array.tobytes()
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 

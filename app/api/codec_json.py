@@ -4,6 +4,7 @@ The format: KServe "Open Inference Protocol" (v2), Tensor Data.
 """
 
 import math
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,8 +49,11 @@ def encode_data(array: Array) -> object:
 def _numbers(
     data: Sequence[object], shape: tuple[int, ...], dtype: np.dtype[np.generic], where: str
 ) -> Array:
+    types = _types(data, where)
+    if types == {float} and dtype == np.float32 and not isinstance(data[0], list):
+        return _flat_floats(data, shape, where)
     # Looked at before numpy sees it: of a list with texts it would make an array of the longest.
-    if not _types(data, where) <= _ELEMENT_TYPES[dtype.kind]:
+    if not types <= _ELEMENT_TYPES[dtype.kind]:
         raise InvalidInput(f"{where}.data: not every element is of type {datatype_of(dtype)}")
     try:
         array = np.asarray(data)
@@ -67,6 +71,18 @@ def _numbers(
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidInput(f"{where}.data: a value is out of range for {datatype_of(dtype)}")
     return array
+
+
+def _flat_floats(data: Sequence[object], shape: tuple[int, ...], where: str) -> Array:
+    """What most requests hold: numpy takes three times as long to find out what it is given."""
+    _check_count(len(data), shape, where)
+    try:
+        packed = struct.pack(f"<{len(data)}f", *data)
+    except OverflowError:
+        raise InvalidInput(f"{where}.data: a value is out of range for FP32") from None
+    except struct.error:
+        raise InvalidInput(f"{where}.data: rows differ in depth") from None
+    return np.frombuffer(packed, "<f4").reshape(shape)
 
 
 def _types(data: Sequence[object], where: str, depth: int = 1) -> set[type]:

@@ -126,8 +126,9 @@ def encode_response(
                 setattr(output.parameters[field], kind, told)
             parts += (_RAW_OUTPUT, _varint(0))
             continue
-        raw = memoryview(encode_raw(array))
-        parts += (_RAW_OUTPUT, _varint(raw.nbytes), raw)
+        raw = encode_raw(array)
+        size = len(raw) if isinstance(raw, bytes) else raw.nbytes
+        parts += (_RAW_OUTPUT, _varint(size), raw)
     parts[0] = message.SerializeToString()
     return b"".join(parts)
 

@@ -78,6 +78,7 @@ class OnnxModel:
         self._output_names: list[str] = []
         self._metadata: ModelMetadata | None = None
         self._has_bf16 = False
+        self._has_text = False
         self._has_loops = True
 
     @property
@@ -126,6 +127,7 @@ class OnnxModel:
         self._metadata = self._describe(self._session, provider)
         tensors = (*self._metadata.inputs, *self._metadata.outputs)
         self._has_bf16 = any(spec.datatype == "BF16" for spec in tensors)
+        self._has_text = any(spec.datatype == "BYTES" for spec in tensors)
         self._output_names = [spec.name for spec in self._metadata.outputs]
         if self._config.threads is None and provider == "CPUExecutionProvider":
             self._choose_threads(path, provider)
@@ -213,6 +215,9 @@ class OnnxModel:
     def predict(self, inputs: Arrays) -> Arrays:
         if self._session is None:
             raise ModelNotReady(f"model {self._config.name!r} is not loaded")
+        if not self._has_text and not self._has_bf16:
+            results = self._session.run(self._output_names, inputs)
+            return dict(zip(self._output_names, results, strict=True))
         metadata = self.metadata
         feed = {spec.name: _fed(spec, inputs[spec.name]) for spec in metadata.inputs}
         if self._has_bf16:

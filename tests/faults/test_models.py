@@ -191,4 +191,4 @@ def looked_up(answer: Answer) -> tuple[int, int | None]:
 
 def largest_batch(plane: InferencePlane, model: str) -> int:
     [told] = httpx.get(f"{plane.base_url}/v2/models/{model}/stats").json()["model_stats"]
-    return max(batch["batch_size"] for batch in told["batch_stats"])
+    return max(int(batch["batch_size"]) for batch in told["batch_stats"])

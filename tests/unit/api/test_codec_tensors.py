@@ -110,6 +110,15 @@ def test_fault_019_values_out_of_range(datatype: str, value: float) -> None:
     )
 
 
+def test_fault_019_floats_that_one_of_32_bits_cannot_hold() -> None:
+    where = r"inputs\[0\]\.data: "
+    tensor_refused(where + "a value is out of range for FP32", datatype="FP32", data=[0.5, 1e39])
+
+
+def test_rows_of_different_depth() -> None:
+    tensor_refused(r"inputs\[0\]\.data: rows differ in depth", shape=[2], data=[0.5, [0.5]])
+
+
 def test_fault_019_values_beyond_every_whole_number() -> None:
     for datatype in ("INT64", "UINT64"):
         start = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "' + datatype.encode()

@@ -1,11 +1,11 @@
 """The batcher, in virtual time: no test here waits."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 import pytest
 
-from app.batching import INSTANT_SECONDS, DynamicBatcher
+from app.batching import ALONE, INSTANT_SECONDS, DynamicBatcher
 from app.errors import DeadlineExceeded, ModelNotReady, QueueFull, ServingError
 from tests.unit.app.batches import FakeExecutor, Tagged, batcher, submit
 from tests.virtual_time import run_virtual, virtual_loop
@@ -64,29 +64,57 @@ def test_a_free_executor_takes_what_comes_while_another_runs() -> None:
     run_virtual(main())
 
 
-def test_an_instant_run_is_not_queued_but_those_that_come_together_share_one() -> None:
+def test_short_runs_that_come_one_by_one_are_not_queued() -> None:
     async def main() -> None:
-        executor = FakeExecutor()
-        target = batcher(executor)
-        for rows in (1, 2, 4) * 3:
-            target.curve(0).record(rows, INSTANT_SECONDS / 2)
-        await asyncio.sleep(1.0)
-        alone = target.submit(Tagged(0), key=0)
-        with pytest.raises(StopIteration, match="0"):
-            alone.send(None)  # done at its first step: it never waited
-        assert await asyncio.gather(*(submit(target, Tagged(tag)) for tag in (1, 2, 3, 4))) == [
-            1,
-            2,
-            3,
-            4,
-        ]
-        assert [len(batch) for batch in executor.batches] == [1, 4]
-        await asyncio.sleep(1.0)
-        with pytest.raises(ValueError, match="poison"):
-            await submit(target, Tagged(5, poison=True))
-        assert (target.stats.submitted, target.stats.succeeded, target.stats.failed) == (6, 5, 1)
+        target = batcher(FakeExecutor())
+        await submit(target, Tagged(0))
+        _make_short(target)
+        for tag in range(ALONE):
+            assert _first_step(target.submit(Tagged(tag), key=0)) == tag
+        assert _first_step(target.submit(Tagged(0), key=0)) is None  # queued, to look for company
+        assert (target.stats.submitted, target.stats.succeeded) == (ALONE + 2, ALONE + 1)
 
     run_virtual(main())
+
+
+def test_short_runs_that_come_together_share_one() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(seconds_per_run=INSTANT_SECONDS / 2)
+        target = batcher(executor)
+        _make_short(target)
+        for _ in range(ALONE):
+            await asyncio.gather(*(submit(target, Tagged(tag)) for tag in (1, 2, 3, 4)))
+        assert [len(batch) for batch in executor.batches] == [4] * ALONE
+
+    run_virtual(main())
+
+
+def test_a_run_that_was_not_queued_fails_its_own_caller_only() -> None:
+    async def main() -> None:
+        target = batcher(FakeExecutor())
+        await submit(target, Tagged(0))
+        _make_short(target)
+        with pytest.raises(ValueError, match="poison"):
+            _first_step(target.submit(Tagged(1, poison=True), key=0))
+        assert _first_step(target.submit(Tagged(2), key=0)) == 2
+        assert (target.stats.submitted, target.stats.succeeded, target.stats.failed) == (3, 2, 1)
+
+    run_virtual(main())
+
+
+def _make_short(target: DynamicBatcher[Tagged, int]) -> None:
+    for rows in (1, 2, 4) * 8:
+        target.curve(0).record(rows, INSTANT_SECONDS / 2)
+
+
+def _first_step(call: Coroutine[object, None, int]) -> int | None:
+    """What the call returns at its first step; None where it has to wait."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        return int(done.value)
+    call.close()
+    return None
 
 
 def test_only_the_guilty_request_of_a_batch_fails() -> None:
