@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from app.api.connection import Connection
+from app.api.connection import Connection, connections_within
+from app.limits import DEFAULT, Limits
 
 REQUEST = b"%s / HTTP/1.1\r\nhost: a\r\n\r\n"
 
@@ -19,6 +20,7 @@ class RecordingTransport(asyncio.Transport):
         super().__init__()
         self.sent: list[bytes] = []
         self.closed = False
+        self.is_read = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent.append(bytes(data))
@@ -33,10 +35,21 @@ class RecordingTransport(asyncio.Transport):
         self.closed = True
 
     def pause_reading(self) -> None:
-        """Nothing is read here."""
+        self.is_read = False
 
     def resume_reading(self) -> None:
-        """Nothing is read here."""
+        self.is_read = True
+
+
+def connected(
+    application: ASGIApp, limits: Limits = DEFAULT
+) -> tuple[Connection, RecordingTransport]:
+    config = Config(application, lifespan="off", log_config=None, date_header=False)
+    config.load()
+    transport = RecordingTransport()
+    protocol = connections_within(limits)(config, ServerState(), {})
+    protocol.connection_made(transport)
+    return protocol, transport
 
 
 def sent_for(request: bytes, *pieces: bytes, wait: bool = False) -> RecordingTransport:
@@ -54,11 +67,7 @@ def sent_for(request: bytes, *pieces: bytes, wait: bool = False) -> RecordingTra
             await send({"type": "http.response.body", "body": piece, "more_body": more})
 
     async def main() -> RecordingTransport:
-        config = Config(application, lifespan="off", log_config=None, date_header=False)
-        config.load()
-        protocol = Connection(config, ServerState(), {})
-        transport = RecordingTransport()
-        protocol.connection_made(transport)
+        protocol, transport = connected(application)
         protocol.data_received(request)
         for _ in range(6):
             await asyncio.sleep(0)
@@ -96,3 +105,39 @@ def test_closing_sends_what_is_kept() -> None:
     transport = sent_for(b"HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", b"hello")
     assert transport.closed
     assert len(transport.sent) == 1
+
+
+def test_an_application_is_given_a_body_when_all_of_it_is_there() -> None:
+    received = received_of(b"a" * 100_000, b"b" * 100_000, limits=DEFAULT)
+    assert [(len(body), more) for body, more in received] == [(200_000, False)]
+
+
+def test_a_body_over_the_limit_is_not_read_on() -> None:
+    received = received_of(b"a" * 100_000, limits=Limits(body_bytes=99_999))
+    assert [(len(body), more) for body, more in received] == [(100_000, True)]
+
+
+def received_of(*pieces: bytes, limits: Limits) -> list[tuple[bytes, bool]]:
+    """What an application gets of a body of 200,000 bytes of which these pieces have come."""
+    received: list[tuple[bytes, bool]] = []
+
+    async def application(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while message := await receive():
+            if message["type"] == "http.disconnect":
+                return
+            received.append((message["body"], message["more_body"]))
+
+    async def main() -> None:
+        protocol, transport = connected(application, limits)
+        head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n"
+        for piece in (head, *pieces):
+            protocol.data_received(piece)
+            is_over = limits.body_bytes < len(piece)
+            assert transport.is_read is not is_over
+            for _ in range(4):
+                await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    return received
