@@ -158,7 +158,7 @@ class OnnxModel:
         if shared < TINY_SECONDS:
             return
         if alone < WORTH_SHARING * shared:
-            self._instances = threads
+            self._instances = threads + 1  # one runs while another's answer is handed on
         else:
             self._reopen(path, provider, threads)
 
