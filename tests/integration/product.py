@@ -44,7 +44,7 @@ class Product:
         grpc_port = free_port()
         self.grpc_address = f"127.0.0.1:{grpc_port}"
         config["applications"][0]["args"]["grpc"] = {"port": grpc_port}
-        config["http_options"] = {"host": "127.0.0.1", "port": self.port}
+        config["http_options"] = {**config["http_options"], "host": "127.0.0.1", "port": self.port}
         for application in config["applications"]:
             if "model" not in application["args"]:
                 application["args"]["pipelines_file"] = str(pipelines_file)
