@@ -1,14 +1,17 @@
 """HAProxy, which stands in front of the product: what is silent there is closed, and so keeps
-nobody out for longer."""
+nobody out for longer; and what it is told by a process that ends."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import grpc
 import httpx
 import pytest
+import yaml
 from websockets.sync.client import connect
 
 from app.api.proto import inference_pb2 as pb
@@ -30,12 +33,20 @@ SILENT_SECONDS = 30.0
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     folder = tmp_path_factory.mktemp("product")
     serve, _ = project_files()
-    serve["applications"] = serve["applications"][:1]
-    serve["applications"][0]["args"] = {
-        "repositories": [str(write_repository(folder / "models"))],
+    gateway, own = serve["applications"][:2]
+    shared = {"repositories": [str(write_repository(folder / "models"))]}
+    gateway["args"] = {
+        **shared,
         "inline": [GOOD],
         "loaded_models_file": str(folder / "loaded.json"),
     }
+    own |= {
+        "name": "acting",
+        "route_prefix": "/v2/models/acting",
+        "import_path": "tests.faults.acting_application:build",
+        "args": {**shared, "model": "acting"},
+    }
+    serve["applications"] = [gateway, own]
     running = Product(folder, serve, {"version": 1})
     running.environ["RAY_SERVE_HAPROXY_MAXCONN"] = str(PLACES)
     try:
@@ -75,3 +86,31 @@ def test_fault_049_who_comes_when_every_place_is_taken_is_let_in_by_time(product
                 live(pb.ServerLiveRequest().SerializeToString(), timeout=1.0)
             assert late.read().status == 200
             assert time.monotonic() - started > 5.0, "there was a place left"
+
+
+def test_fault_058_requests_that_outlast_their_process_are_told_so(product: Product) -> None:
+    """The second would be run after the first, and Serve ends the process before that is done."""
+    act = {"name": "act", "shape": [1], "datatype": "BYTES", "data": ["sleep 10"]}
+    url = f"{product.url}/v2/models/acting/infer"
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(httpx.post, url, json={"inputs": [act]}, timeout=30.0) for _ in range(2)
+        ]
+        time.sleep(0.5)
+        started = time.monotonic()
+        take_away(product, "acting")
+        answers = [each.result() for each in asked]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert all("is ending" in answer.json()["error"] for answer in answers)
+    assert time.monotonic() - started < 10.0
+
+
+def take_away(product: Product, application: str) -> None:
+    """Deploy the configuration again, without one of its applications."""
+    config = yaml.safe_load(product.config_file.read_text())
+    kept = [each for each in config["applications"] if each["name"] != application]
+    dashboard = re.search(r"View the dashboard at \S*?(http://[0-9.:]+)", product.log.read_text())
+    assert dashboard is not None
+    changed = {**config, "applications": kept}
+    answer = httpx.put(f"{dashboard.group(1)}/api/serve/applications/", json=changed, timeout=20.0)
+    assert answer.status_code == 200, answer.text
