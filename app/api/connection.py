@@ -20,7 +20,7 @@ from app.api.http import error_body
 from app.api.request_id import RequestId
 from app.api.status import retry_headers, status_of
 from app.api.transport import OneWrite
-from app.errors import HeadTooLarge, InvalidInput, MantaError, QueueFull, TooSlow
+from app.errors import HeadTooLarge, InvalidInput, MantaError, ModelNotReady, QueueFull, TooSlow
 from app.limits import DEFAULT, Limits
 
 _KEY = "manta.connection"
@@ -31,6 +31,10 @@ _LINGER_SECONDS = 2.0
 """How long a client that was answered early may go on sending before it is cut off; cut off at
 once, it might not get to read the answer."""
 
+
+_ENDING_SECONDS = 5
+"""How long a process that ends lets a request go on. Serve kills a replica 10 s after it was told
+to end (deployments/options.py), of which it goes on as before for the first 3 s."""
 
 _PIPELINED = 64
 """Requests that may wait on one connection: each takes fifty times the memory of its bytes."""
@@ -129,6 +133,16 @@ class Connection(HttpToolsProtocol):
         self.is_lost = True
         if self.serving is not None:
             self.serving.cancel()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn as it stops: what is being answered may finish, within its time. Cut
+        off by the end of the process instead, its client would not learn that it may ask again."""
+        super().shutdown()
+        asyncio.get_running_loop().call_later(_ENDING_SECONDS, self._out_of_time)
+
+    def _out_of_time(self) -> None:
+        if not self.is_lost:
+            self._refuse(ModelNotReady("the process that was to answer is ending; ask again"))
 
     def send_400_response(self, msg: str) -> None:
         del msg  # uvicorn's words

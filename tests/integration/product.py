@@ -44,12 +44,12 @@ class Product:
         grpc_port = free_port()
         self.grpc_address = f"127.0.0.1:{grpc_port}"
         config["applications"][0]["args"]["grpc"] = {"port": grpc_port}
-        config["http_options"] = {"host": "127.0.0.1", "port": self.port}
+        config["http_options"] = {**config["http_options"], "host": "127.0.0.1", "port": self.port}
         for application in config["applications"]:
             if "model" not in application["args"]:
                 application["args"]["pipelines_file"] = str(pipelines_file)
-        self._config = folder / "serve_config.yaml"
-        self._config.write_text(yaml.safe_dump(config))
+        self.config_file = folder / "serve_config.yaml"
+        self.config_file.write_text(yaml.safe_dump(config))
 
     @property
     def pid(self) -> int:
@@ -71,7 +71,7 @@ class Product:
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(serve), "run", str(self._config)],
+                [str(serve), "run", str(self.config_file)],
                 cwd=ROOT,
                 env=environ,
                 stdout=log,

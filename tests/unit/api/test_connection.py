@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from app.api import connection
 from app.api.connection import Connection, connections_within
 from app.limits import DEFAULT, Limits
 
@@ -141,3 +143,33 @@ def received_of(*pieces: bytes, limits: Limits) -> list[tuple[bytes, bool]]:
 
     asyncio.run(main())
     return received
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_request_that_outlasts_its_process_is_told_so(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_ENDING_SECONDS", 0)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"part", "more_body": True})
+        await asyncio.Event().wait()
+
+    async def main() -> RecordingTransport:
+        protocol, transport = connected(application)
+        protocol.data_received(REQUEST % b"POST")
+        for _ in range(6):
+            await asyncio.sleep(0)
+        assert not transport.closed
+        protocol.shutdown()
+        for _ in range(6):
+            await asyncio.sleep(0)
+        return transport
+
+    transport = asyncio.run(main())
+    assert transport.closed
+    sent = b"".join(transport.sent)
+    assert (b" 503 Service Unavailable\r\nretry-after: 1\r\n" in sent) is not begun
+    assert (b" 200 OK" in sent) is begun
