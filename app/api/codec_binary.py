@@ -44,7 +44,7 @@ def decode_raw(raw: memoryview, datatype: str, shape: tuple[int, ...], where: st
 
 
 def encode_raw(array: Array) -> bytes | memoryview:
-    """The raw form of `array`, sharing its memory where that has the right order already."""
+    """The raw form of `array`, sharing its memory where that is large and in the right order."""
     if array.dtype.kind in "OSU":
         return _encode_bytes(array)
     if _IS_LITTLE and array.nbytes <= _SMALL_BYTES and array.dtype.isnative:

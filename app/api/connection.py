@@ -103,9 +103,9 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Unlike uvicorn's, it keeps the body until all of it is there, or too much. That one stops
         reading and wakes the application for every 64 KB, and every application here wants the
-        whole: a tensor of 600 KB costs half of the server's own time for it in such turns."""
-        if self.cycle.response_complete:
-            return
+        whole: of the loop's time for a tensor of 600 KB, such turns are a sixth."""
+        if self.cycle is None or self.cycle.response_complete:
+            return  # an upgrade's, or of a request that is answered already
         self.cycle.body += body
         if len(self.cycle.body) > self.limits.body_bytes:
             self.flow.pause_reading()
