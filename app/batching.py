@@ -8,11 +8,11 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
+from app.batch_stats import BatchStats
 from app.cost import CostCurve, CostCurves
 from app.errors import DeadlineExceeded, InferenceFailed, ModelNotReady, QueueFull, ServingError
 
@@ -29,31 +29,12 @@ deadline allows would serve no more requests, but each of them at the last momen
 INSTANT_SECONDS = 0.0001
 """Queueing a request, waking the executor and waking the caller cost about as much as this."""
 
+HURRY = 10
+"""A request with less time left than so many runs take is in a hurry: see `spare`."""
+
 ALONE = 15
 """After a request that nobody joined in the queue, so many that follow it are not queued. The next
 one is, to see whether requests now come together and a run for several pays."""
-
-
-@dataclass
-class BatchStats:
-    """Counted since start; `last_run` is in Unix seconds.
-
-    `submitted` = the sum of the five outcomes below it + what waits or runs.
-    """
-
-    submitted: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    shed: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    rows: int = 0
-    runs: int = 0
-    queue_seconds: float = 0.0
-    run_seconds: float = 0.0
-    runs_by_rows: Counter[int] = field(default_factory=Counter)
-    seconds_by_rows: dict[int, float] = field(default_factory=dict)
-    last_run: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -72,6 +53,9 @@ class _Entry(Generic[PayloadT, ResultT]):
 class DynamicBatcher(Generic[PayloadT, ResultT]):
     """Batches for `executors` that run one batch each at a time.
 
+    `spare` more of them run only while nobody waits in a hurry: with more runs at once than there
+    are processors, one is ready when another ends, but each takes longer.
+
     `run` gets payloads that all share one key and returns one result for each, in order. If it
     raises, the batch is run again in halves until only the guilty request fails; a ServingError is
     taken to concern all of them and is not retried. `run_now` runs one payload without waiting; it
@@ -87,6 +71,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         max_rows: int,
         max_waiting: int,
         executors: int = 1,
+        spare: int = 0,
         run_now: Callable[[PayloadT], ResultT] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,6 +80,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
         self._max_rows = max(1, max_rows)
         self._max_waiting = max_waiting
         self._executors = executors
+        self._spare = spare
         self._monotonic = monotonic
         self._queues: dict[Hashable, list[tuple[float, int, _Entry[PayloadT, ResultT]]]] = {}
         self._order = itertools.count()
@@ -279,26 +265,35 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
 
     def _schedule_start(self) -> None:
         """Start once this turn of the loop ends: what arrived together runs together."""
-        if len(self._running) < self._executors and not self._start_scheduled:
+        if len(self._running) < self._executors + self._spare and not self._start_scheduled:
             self._start_scheduled = True
             asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
         self._start_scheduled = False
-        while not self._closed and (free := self._executors - len(self._running)) > 0:
+        while not self._closed and self._drop_settled() and (free := self._free()) > 0:
             batch = self._form_batch(free)
-            if not batch:
-                return
             self._alone = ALONE if len(batch) == 1 and not self._waiting else 0
             rows = sum(entry.rows for entry in batch)
             end = self._monotonic() + self.curve(batch[0].key).estimate(rows)
             self._running[asyncio.ensure_future(self._execute(batch))] = end
 
+    def _free(self) -> int:
+        """How many executors may run what waits."""
+        free = self._executors - len(self._running)
+        if free > 0 or not self._spare:
+            return free
+        key, queue = self._most_urgent()
+        left = queue[0][0] - self._monotonic()
+        hurried = left < HURRY * self.curve(key).estimate(queue[0][2].rows)
+        return free if hurried else free + self._spare
+
+    def _most_urgent(self) -> tuple[Hashable, list[tuple[float, int, _Entry[PayloadT, ResultT]]]]:
+        return min(self._queues.items(), key=lambda item: item[1][0][:2])
+
     def _form_batch(self, free: int) -> list[_Entry[PayloadT, ResultT]]:
         """What one of `free` executors is to run: its share of what waits, at most."""
-        if not self._drop_settled():
-            return []
-        key, queue = min(self._queues.items(), key=lambda item: item[1][0][:2])
+        key, queue = self._most_urgent()
         waiting = sum(entry.rows for _, _, entry in queue if not entry.future.done())
         available = min(self._max_rows, -(-waiting // free))
         curve = self.curve(key)
@@ -386,13 +381,7 @@ class DynamicBatcher(Generic[PayloadT, ResultT]):
 
     def _record(self, curve: CostCurve, rows: int, seconds: float) -> None:
         curve.record(rows, seconds)
-        stats = self.stats
-        stats.runs += 1
-        stats.rows += rows
-        stats.run_seconds += seconds
-        stats.runs_by_rows[rows] += 1
-        stats.seconds_by_rows[rows] = stats.seconds_by_rows.get(rows, 0.0) + seconds
-        stats.last_run = time.time()
+        self.stats.record(rows, seconds)
 
     def _fail(self, entry: _Entry[PayloadT, ResultT], error: Exception) -> None:
         if entry.timer is not None:

@@ -39,7 +39,7 @@ class Model(Protocol):
     """One version of a model on one accelerator. Synchronous and batch first.
 
     Called by `models.service`: load once, predict many, unload once; `predict` from as many threads
-    at a time as there are `instances`.
+    at a time as there are `instances` and `spare_instances`.
     """
 
     @property
@@ -58,6 +58,11 @@ class Model(Protocol):
     @property
     def instances(self) -> int:
         """How many runs may go on at once. Valid after `load`."""
+        ...
+
+    @property
+    def spare_instances(self) -> int:
+        """How many more may where nobody is in a hurry. Valid after `load`."""
         ...
 
     def load(self) -> None:

@@ -39,7 +39,8 @@ class RuntimeOptions(ComponentConfig):
         OMP_NUM_THREADS, which Ray sets to the CPUs it reserved for a replica; without it all CPUs
         this process may use, at most 4.
     instances: how many runs go on at once. By default one; but where a run of less than 20 ms on
-        the CPU takes hardly longer on one thread, one on each of the threads above.
+        the CPU takes hardly longer on one thread, one on each of the threads above, and one more
+        while no deadline is near.
     providers: where to run, best first; the first one with which the model loads and runs is used.
         By default CUDA where it is there, then the CPU.
     optimization: how far the graph is rewritten before it is run.

@@ -9,7 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from app.batching import BatchStats, DynamicBatcher
+from app.batch_stats import BatchStats
+from app.batching import DynamicBatcher
 from app.cost import CostCurves
 from app.errors import ModelNotReady
 from app.interfaces import Model
@@ -47,7 +48,8 @@ class ModelVersion:
         self.metadata = model.metadata
         self._model = model
         self._threads = ThreadPoolExecutor(
-            model.instances, thread_name_prefix=f"model-{self.metadata.name}"
+            model.instances + model.spare_instances,
+            thread_name_prefix=f"model-{self.metadata.name}",
         )
         self._steady = model.steady
         self._key_of = key_of(self.metadata)
@@ -64,6 +66,7 @@ class ModelVersion:
             max_rows=self.metadata.max_batch_size,
             max_waiting=queue_size,
             executors=model.instances,
+            spare=model.spare_instances,
             run_now=self._run_now if self._steady else None,
             monotonic=time.monotonic,
         )

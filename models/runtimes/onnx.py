@@ -73,6 +73,7 @@ class OnnxModel:
         self._config = config
         self._options: RuntimeOptions = config
         self._instances = config.instances or 1
+        self._spare_instances = 0
         self._version = version
         self._session: InferenceSession | None = None
         self._output_names: list[str] = []
@@ -95,6 +96,10 @@ class OnnxModel:
     @property
     def instances(self) -> int:
         return self._instances
+
+    @property
+    def spare_instances(self) -> int:
+        return self._spare_instances
 
     def load(self) -> None:
         try:
@@ -158,7 +163,8 @@ class OnnxModel:
         if shared < TINY_SECONDS:
             return
         if alone < WORTH_SHARING * shared:
-            self._instances = threads + 1  # one runs while another's answer is handed on
+            self._instances = threads
+            self._spare_instances = 1  # it runs while another's answer is handed on
         else:
             self._reopen(path, provider, threads)
 

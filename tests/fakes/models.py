@@ -49,6 +49,7 @@ class FakeModel:
         gate: threading.Event | None = None,
         steady: bool = True,
         instances: int = 1,
+        spare_instances: int = 0,
     ) -> None:
         self.batches: list[Arrays] = []
         self.threads: list[str] = []
@@ -59,7 +60,8 @@ class FakeModel:
         self._gate = gate
         self.steady = steady
         self.instances = instances
-        self._running = threading.Semaphore(instances)
+        self.spare_instances = spare_instances
+        self._running = threading.Semaphore(instances + spare_instances)
 
     @property
     def metadata(self) -> ModelMetadata:

@@ -111,6 +111,10 @@ class ActingModel:
     def instances(self) -> int:
         return 1
 
+    @property
+    def spare_instances(self) -> int:
+        return 0
+
     def load(self) -> None:
         """It has nothing to load."""
 

@@ -20,15 +20,17 @@ class Tagged:
 
 @dataclass
 class FakeExecutor:
-    """Runs a batch on each of its executors, and refuses what a batcher must never do."""
+    """Runs a batch on each of its executors, the spare ones too, and refuses what a batcher must
+    never do."""
 
     seconds_per_run: float = 0.010
     executors: int = 1
+    spare: int = 0
     batches: list[list[Tagged]] = field(default_factory=list)
     busy: int = 0
 
     async def run(self, batch: Sequence[Tagged]) -> Sequence[int]:
-        assert self.busy < self.executors, "too many batches ran at once"
+        assert self.busy < self.executors + self.spare, "too many batches ran at once"
         assert len({item.shape for item in batch}) == 1, "shapes were mixed"
         self.busy += 1
         self.batches.append(list(batch))
@@ -57,6 +59,7 @@ def batcher(
         max_rows=max_rows,
         max_waiting=max_waiting,
         executors=executor.executors,
+        spare=executor.spare,
         monotonic=virtual_loop().time,
     )
 

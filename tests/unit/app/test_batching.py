@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 
 import pytest
 
-from app.batching import ALONE, INSTANT_SECONDS, DynamicBatcher
+from app.batching import ALONE, HURRY, INSTANT_SECONDS, DynamicBatcher
 from app.errors import DeadlineExceeded, ModelNotReady, QueueFull, ServingError
 from tests.unit.app.batches import FakeExecutor, Tagged, batcher, submit
 from tests.virtual_time import run_virtual, virtual_loop
@@ -60,6 +60,39 @@ def test_a_free_executor_takes_what_comes_while_another_runs() -> None:
         await asyncio.gather(first, second)
         assert virtual_loop().time() - started == pytest.approx(1.5)
         await target.close()
+
+    run_virtual(main())
+
+
+def test_a_spare_executor_runs_while_nobody_hurries() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(seconds_per_run=1.0, executors=2, spare=1)
+        target = batcher(executor, max_rows=1)
+        await submit(target, Tagged(0))
+        started = virtual_loop().time()
+        patient = [submit(target, Tagged(tag)) for tag in range(4)]
+        await asyncio.sleep(0.5)
+        assert executor.busy == 3
+        hurried = submit(target, Tagged(4), within=HURRY - 1.0)
+        await asyncio.sleep(1.0)  # three ended, and only two of those that waited were begun
+        assert executor.busy == 2
+        await asyncio.gather(*patient, hurried)
+        assert virtual_loop().time() - started == pytest.approx(2.0)
+
+    run_virtual(main())
+
+
+def test_a_spare_executor_is_left_idle_where_all_hurry() -> None:
+    async def main() -> None:
+        executor = FakeExecutor(seconds_per_run=1.0, executors=2, spare=1)
+        target = batcher(executor, max_rows=1)
+        await submit(target, Tagged(0))
+        started = virtual_loop().time()
+        hurried = [submit(target, Tagged(tag), within=HURRY - 1.0) for tag in range(3)]
+        await asyncio.sleep(0.5)
+        assert executor.busy == 2
+        await asyncio.gather(*hurried)
+        assert virtual_loop().time() - started == pytest.approx(2.0)
 
     run_virtual(main())
 

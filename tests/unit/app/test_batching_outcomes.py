@@ -39,12 +39,18 @@ arrivals = st.builds(
     st.integers(1, 8),
     st.sampled_from([3, 100]),
     st.integers(1, 3),
+    st.integers(0, 1),
 )
 def test_every_request_gets_its_own_answer_and_is_counted_once(
-    plan: list[Arrival], seconds_per_run: float, max_rows: int, max_waiting: int, executors: int
+    plan: list[Arrival],
+    seconds_per_run: float,
+    max_rows: int,
+    max_waiting: int,
+    executors: int,
+    spare: int,
 ) -> None:
     async def main() -> None:
-        executor = FakeExecutor(seconds_per_run, executors)
+        executor = FakeExecutor(seconds_per_run, executors, spare)
         target = batcher(executor, max_rows=max(max_rows, 4), max_waiting=max_waiting)
         tasks: list[asyncio.Task[int]] = []
         reached = 0

@@ -259,6 +259,18 @@ async def test_long_runs_and_unknown_ones_leave_the_event_loop_free() -> None:
     assert all(name.startswith("model-fake") for name in model.threads)
 
 
+async def test_all_instances_run_at_once_and_the_spare_ones_too() -> None:
+    together = threading.Barrier(3)
+
+    def answer(inputs: Arrays) -> Arrays:
+        together.wait(5.0)
+        return doubled(inputs)
+
+    async with served(FakeModel(answer, metadata=FIXED, instances=2, spare_instances=1)) as version:
+        answers = await asyncio.gather(*(version.infer(request(rows(i))) for i in range(3)))
+    assert [answered(answer) for answer in answers] == [[0], [2], [4]]
+
+
 async def test_fault_032_a_model_that_hangs_is_not_waited_for() -> None:
     gate = threading.Event()
     async with served(FakeModel(gate=gate)) as version:
