@@ -4,12 +4,13 @@ The size is read before anything is decoded because a few kilobytes can declare 
 structure is walked to the end because some decoders answer a truncated file with a half grey
 picture instead of an error.
 
-Formats: JPEG ITU-T T.81 annex B, PNG (third edition) section 5, WebP RFC 9649, BMP as Windows
-writes it (BITMAPCOREHEADER and BITMAPINFOHEADER with its successors, uncompressed).
+Formats: JPEG ITU-T T.81 annex B, Exif CIPA DC-008 section 4.6, PNG (third edition) section 5, WebP
+RFC 9649, BMP as Windows writes it (BITMAPCOREHEADER and BITMAPINFOHEADER with its successors,
+uncompressed).
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.errors import InvalidInput
@@ -18,7 +19,8 @@ ImageFormat = Literal["jpeg", "png", "webp", "bmp"]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+_JPEG_END, _JPEG_SCAN, _JPEG_EXIF = 0xD9, 0xDA, 0xE1
+_EXIF, _ORIENTATION_TAG, _ORIENTATIONS = b"Exif\0\0", 0x0112, range(1, 9)
 # Inside a scan 0xFF is data when stuffed with 0x00, and D0-D7 only restart it. No repetition: where
 # every byte of a run could begin a match, a megabyte of 0xFF takes hours.
 _JPEG_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -31,11 +33,15 @@ _BMP_UNCOMPRESSED = (0, 3)
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Format and size in pixels, before any orientation tag is applied."""
+    """Format and size in pixels, before any orientation tag is applied.
+
+    `orientation` is Exif's number, 1 to 8, of a JPEG; 1 where it has none or a broken one.
+    """
 
     format: ImageFormat
     width: int
     height: int
+    orientation: int = 1
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -70,7 +76,7 @@ def _take(data: bytes, offset: int, length: int, what: str) -> bytes:
 
 
 def _read_jpeg(data: bytes) -> ImageHeader:
-    position, scans, header = 2, 0, None
+    position, scans, header, orientation = 2, 0, None, 1
     for _ in range(_MAX_PARTS):
         if _take(data, position, 1, "jpeg") != b"\xff":
             raise InvalidInput("the jpeg picture is corrupt: a marker is missing")
@@ -82,7 +88,10 @@ def _read_jpeg(data: bytes) -> ImageHeader:
         if marker == _JPEG_END:
             if header is None or not scans:
                 raise InvalidInput("the jpeg picture is corrupt: it has no frame")
-            return header
+            return replace(header, orientation=orientation)
+        if marker == _JPEG_EXIF and orientation == 1:
+            end = position + _big(data, position, 2, "jpeg")
+            orientation = _read_orientation(data[position + 2 : end])
         if marker in _JPEG_START_OF_FRAME and header is None:
             height = _big(data, position + 3, 2, "jpeg")
             header = ImageHeader("jpeg", _big(data, position + 5, 2, "jpeg"), height)
@@ -96,6 +105,24 @@ def _read_jpeg(data: bytes) -> ImageHeader:
                 raise InvalidInput("the jpeg picture is truncated")
             position = found.start()
     raise InvalidInput(f"the jpeg picture has over {_MAX_PARTS} segments")
+
+
+def _read_orientation(segment: bytes) -> int:
+    """Decoders take a picture with a broken tag as it is, and so does this."""
+    tiff = segment[len(_EXIF) :]
+    byte_order: Literal["little", "big"] = "little" if tiff.startswith(b"II") else "big"
+
+    def number(offset: int, length: int) -> int:
+        return int.from_bytes(tiff[offset : offset + length], byte_order)
+
+    if not segment.startswith(_EXIF) or number(2, 2) != 42:
+        return 1
+    directory = number(4, 4)
+    for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+        if number(entry, 2) == _ORIENTATION_TAG:
+            value = number(entry + 8, 2)
+            return value if value in _ORIENTATIONS else 1
+    return 1
 
 
 def _read_png(data: bytes) -> ImageHeader:

@@ -142,6 +142,7 @@ def test_fault_052_an_animated_picture_is_its_first_frame(plane: InferencePlane)
     "picture",
     [
         pytest.param(JPEG[: len(JPEG) // 2], id="half a jpeg"),
+        pytest.param(JPEG[: len(JPEG) // 2] + b"\xff\xd9", id="half a jpeg with an end"),
         pytest.param(PNG[:40], id="half a png"),
         pytest.param(JPEG[:200] + bytes(200) + JPEG[400:], id="a damaged jpeg"),
         pytest.param(PNG.replace(b"IDAT", b"IDOT"), id="a png without a picture"),
