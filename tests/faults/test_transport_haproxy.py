@@ -1,5 +1,5 @@
 """HAProxy, which stands in front of the product: what is silent there is closed, and so keeps
-nobody out for longer; and what it is told by a process that ends."""
+nobody out for longer; where it lets a body end; and what it is told by a process that ends."""
 
 import json
 import re
@@ -86,6 +86,26 @@ def test_fault_049_who_comes_when_every_place_is_taken_is_let_in_by_time(product
                 live(pb.ServerLiveRequest().SerializeToString(), timeout=1.0)
             assert late.read().status == 200
             assert time.monotonic() - started > 5.0, "there was a place left"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        # RFC 9112 section 6.3 lets a proxy go by the chunks, if it closes the connection after.
+        (("content-length: 4", "transfer-encoding: chunked"), 200),
+        (("content-length: 4", "content-length: 5"), 400),
+        (("transfer-encoding: chunked, identity",), 400),
+        (("content-length: +4",), 400),
+    ],
+)
+def test_fault_051_nothing_is_smuggled_behind_a_request(
+    product: Product, lines: tuple[str, ...], status: int
+) -> None:
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    with Connection(product.port) as connection:
+        connection.socket.sendall(head(*lines) + body + request("GET", "/v2"))
+        received = b"".join(iter(lambda: connection.socket.recv(65536), b""))
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [str(status).encode()]
 
 
 def test_fault_058_requests_that_outlast_their_process_are_told_so(product: Product) -> None:
