@@ -20,11 +20,13 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @dataclass(frozen=True)
 class Answer:
     """`due` and `latency` in seconds, both from the moment the request should have been sent, `due`
-    counted from the start; `status` is 0 where there was no answer."""
+    counted from the start; `status` is 0 where there was no answer. `sent_late` is the part of
+    `latency` that is the generator's own fault."""
 
     due: float
     latency: float
     status: int
+    sent_late: float = 0.0
 
 
 async def run_open_loop(
@@ -80,11 +82,12 @@ class _Client:
         self._idle: list[Connection] = []
 
     async def ask(self, start: float, due: float) -> Answer:
+        sent_late = time.monotonic() - start - due
         try:
             status = await asyncio.wait_for(self._exchange(), PATIENCE_SECONDS)
         except (OSError, EOFError, ValueError, asyncio.TimeoutError):
             status = 0
-        return Answer(due, time.monotonic() - start - due, status)
+        return Answer(due, time.monotonic() - start - due, status, sent_late)
 
     def close(self) -> None:
         for _, writer in self._idle:

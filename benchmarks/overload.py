@@ -35,7 +35,8 @@ class Flood:
     """One round. Rates in requests a second, times in milliseconds. `late` are good answers after
     the deadline; `run_in_vain` were run for callers who got no good answer, -1 where it does
     not tell. `recovery` is from the end of the overload to the last request after it that was not
-    answered well and in time, in seconds. `generator` is the share of one core that sending took.
+    answered well and in time, in seconds. `generator` is the share of one core that sending took,
+    and `sent_late` the p99 of how late it was: far from nothing, the round tells of the generator.
     """
 
     capacity: float
@@ -49,6 +50,7 @@ class Flood:
     recovery: float
     run_in_vain: int = -1
     generator: float = 0.0
+    sent_late: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def judge(
     generator: float = 0.0,
 ) -> Flood:
     during = [answer for answer in answers if answer.due < seconds]
+    delays = sorted(answer.sent_late for answer in during)
     accepted = sorted(answer.latency for answer in during if answer.status == 200)
     good = sum(_well(answer) for answer in during)
     refused = sum(answer.status in REFUSED for answer in during)
@@ -153,6 +156,7 @@ def judge(
         recovery=max(bad_afterwards, default=0.0),
         run_in_vain=run_in_vain,
         generator=generator,
+        sent_late=1e3 * delays[int(0.99 * len(delays))],
     )
 
 

@@ -91,6 +91,7 @@ def overload_part(results: Sequence[Overload], seconds: float) -> str:
         row("run in vain (-1: not told)", lambda flood: flood.run_in_vain, "{:.0f}"),
         row("recovery, s", lambda flood: flood.recovery, "{:.1f}"),
         row("one core's share for sending", lambda flood: flood.generator, "{:.0%}"),
+        row("sent late, p99, ms", lambda flood: flood.sent_late, "{:.0f}"),
     ]
     return "\n".join(
         [
