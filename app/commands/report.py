@@ -31,6 +31,8 @@ def _lines(errors: Iterable[ConfigurationError], prefix: str, console: Console) 
 
 def _nearby(error: ConfigurationError) -> ConfigurationError:
     """The file as seen from here, so that an editor opens it with a click."""
+    if not error.file:
+        return error
     file = Path(error.file)
     here = Path.cwd()
     if file.is_absolute() and file.is_relative_to(here):
