@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Discriminator, Field, Tag, field_validator
@@ -152,7 +153,9 @@ class ModelConfig(ModelFile):
         """The name of the runtime that serves a version."""
         if self.runtime is not None:
             return self.runtime
-        suffix = PurePosixPath(self.versions[version]).suffix
+        address = self.versions[version]
+        path = urlsplit(address).path if is_remote(address) else address
+        suffix = PurePosixPath(path).suffix
         if suffix not in RUNTIME_OF_SUFFIX:
             known = ", ".join(RUNTIME_OF_SUFFIX)
             reason = f"no runtime is known for {suffix!r} files ({known} have one): name it"

@@ -131,6 +131,20 @@ def test_the_runtime_must_be_named_for_an_unknown_suffix(tmp_path: Path) -> None
     assert config.runtime_of("1") == "onnx"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://host/net.onnx?X-Amz-Signature=a.b/c",
+        "https://host/net.onnx#part",
+        "a?b#c.onnx",
+        "package://rapidocr/models/net.onnx",
+    ],
+)
+def test_the_suffix_is_that_of_the_path(tmp_path: Path, address: str) -> None:
+    config = load_model_config(write(tmp_path / "m", f"versions: {{1: '{address}'}}"))
+    assert config.runtime_of("1") == "onnx"
+
+
 def test_labels_come_from_a_list_a_file_or_the_artefact(tmp_path: Path) -> None:
     text = "versions: {1: a.onnx}\nlabels: {a: [x], b: names.txt, c: {metadata: character}}"
     model = write(tmp_path / "m", text)
