@@ -21,6 +21,7 @@ from deployments.flows import (
     pipelines_table,
     uses_of,
 )
+from deployments.limits import unequal_limits
 from deployments.ports import repeated_ports, taken_ports
 from deployments.repositories import from_environment, not_there, open_repository
 from deployments.serve_config import OtherApplication, ServeConfig, load_serve_config
@@ -66,7 +67,8 @@ def validate_site(path: Path, *, ports: bool = False) -> Report:
         pipelines_table(flows.values(), _joined(check.pipeline_homes)),
         connectors_table(flows.values(), _joined(check.connector_homes)),
     )
-    return Report((*problems, *check.problems), tuple(check.missing), tables)
+    warnings = tuple(unequal_limits(path, config, flows))
+    return Report((*problems, *check.problems), tuple(check.missing), tables, warnings)
 
 
 def _validate_pipelines(path: Path) -> Report:
