@@ -17,11 +17,12 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class Report:
     """`problems` are mistakes in the files; `missing` is what they name rightly, but this machine
-    does not have. `tables` sum up what the files say."""
+    does not have; `warnings` may be meant. `tables` sum up what the files say."""
 
     problems: tuple[ConfigurationError, ...] = ()
     missing: tuple[ConfigurationError, ...] = ()
     tables: tuple[Table, ...] = ()
+    warnings: tuple[ConfigurationError, ...] = ()
 
     @property
     def good(self) -> bool:

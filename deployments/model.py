@@ -76,10 +76,13 @@ class ModelReplica:
     async def states(self) -> tuple[ModelState, ...]:
         return self._service.states()
 
-    async def reload(self, _model: str, override: Mapping[str, JsonValue] | None) -> None:
+    async def reload(self, model: str, override: Mapping[str, JsonValue] | None) -> None:
+        """As in the gateway: what was unloaded is known again once it is loaded."""
         await self._service.reload(override)
+        self._dataplane.add(model, self._service)
 
-    async def unload(self, _model: str) -> None:
+    async def unload(self, model: str) -> None:
+        self._dataplane.remove(model)
         await self._service.close()
 
     async def check_health(self) -> None:

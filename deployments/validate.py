@@ -21,7 +21,9 @@ from deployments.flows import (
     pipelines_table,
     uses_of,
 )
+from deployments.limits import unequal_limits
 from deployments.ports import repeated_ports, taken_ports
+from deployments.repositories import from_environment, not_there, open_repository
 from deployments.serve_config import OtherApplication, ServeConfig, load_serve_config
 from models.config import FILE_NAME, ModelFile
 from models.repository import ModelRepository
@@ -65,13 +67,14 @@ def validate_site(path: Path, *, ports: bool = False) -> Report:
         pipelines_table(flows.values(), _joined(check.pipeline_homes)),
         connectors_table(flows.values(), _joined(check.connector_homes)),
     )
-    return Report((*problems, *check.problems), tuple(check.missing), tables)
+    warnings = tuple(unequal_limits(path, config, flows))
+    return Report((*problems, *check.problems), tuple(check.missing), tables, warnings)
 
 
 def _validate_pipelines(path: Path) -> Report:
     """A pipelines file alone: where it would run is not known, which models there are is."""
     flows = load_flows(path)
-    known = ModelRepository(resolved(each) for each in AppArgs().repositories).names()
+    known = open_repository(AppArgs()).names()
     missing = [
         flows.error(use, no_model(use))
         for graph in flows.graphs.values()
@@ -100,8 +103,11 @@ def _host_args(config: ServeConfig) -> Iterable[tuple[int, AppArgs]]:
 def _repository(
     path: Path, config: ServeConfig, problems: list[ConfigurationError]
 ) -> ModelRepository:
-    """Every repository that an application names and that is there."""
+    """Every repository that the environment or else an application names and that is there."""
     there: dict[Path, None] = {}
+    if instead := from_environment():
+        problems += [not_there(directory) for directory in instead if not directory.is_dir()]
+        return ModelRepository(directory for directory in instead if directory.is_dir())
     for index, args in _host_args(config):
         for place, directory in enumerate(args.repositories):
             if resolved(directory).is_dir():

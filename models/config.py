@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Discriminator, Field, Tag, field_validator
@@ -51,6 +52,24 @@ Labels = Annotated[
 ]
 
 
+def _form_of_sums(value: object) -> str | None:
+    if isinstance(value, str):
+        return "sum"
+    return "files" if isinstance(value, Mapping) else None
+
+
+Sum = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+
+Sums = Annotated[
+    Annotated[Sum, Tag("sum")] | Annotated[dict[str, Sum], Tag("files")],
+    Discriminator(
+        _form_of_sums,
+        custom_error_type="sums",
+        custom_error_message="must be a SHA-256 in hexadecimal, or {FILE: SHA-256}; quote a number",
+    ),
+]
+
+
 class ModelFile(RuntimeOptions):
     """The schema of `model.yaml`; every field may be left out. More of them: RuntimeOptions.
 
@@ -59,7 +78,8 @@ class ModelFile(RuntimeOptions):
         `file:///PATH`, `package://PACKAGE/PATH` for a file inside an installed Python package, or
         `https://...`, which needs its `sha256` and is kept in a cache (MANTA_ARTEFACT_CACHE).
         By default the numbered directories, each with its `model.onnx`.
-    sha256: version -> the SHA-256 of its artefact, in hexadecimal; another file is not loaded.
+    sha256: version -> the SHA-256 of its artefact, in hexadecimal; another file is not loaded. With
+        external data, version -> file name -> the SHA-256 of that file, for each of its files.
     version_policy: which versions are served at once: `{latest: 2}` for the two newest (by default
         the newest one), `all`, or `{specific: [1, 3]}`.
     max_batch_size: how many requests one run may hold; 0 means never stacked. By default 32 if the
@@ -76,9 +96,7 @@ class ModelFile(RuntimeOptions):
 
     runtime: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
-    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]] = Field(
-        default_factory=dict
-    )
+    sha256: dict[str, Sums] = Field(default_factory=dict)
     version_policy: VersionPolicy = Latest()
     max_batch_size: int | None = Field(default=None, ge=0, le=4096)
     queue_size: int = Field(default=512, ge=1)
@@ -98,7 +116,7 @@ class ModelFile(RuntimeOptions):
 
     @field_validator("versions", "sha256")
     @classmethod
-    def _are_numbers(cls, versions: dict[str, str]) -> dict[str, str]:
+    def _are_numbers(cls, versions: dict[str, Sums]) -> dict[str, Sums]:
         for version in versions:
             if not VERSION.fullmatch(version):
                 raise ValueError(f"{version!r} is not a version: a whole number from 1 is")
@@ -122,9 +140,7 @@ class ModelConfig(ModelFile):
         Raises ConfigurationError where there is none, for a remote one only if it has no SHA-256.
         """
         if is_remote(self.versions[version]):
-            if version not in self.sha256:
-                raise self.error("is required for what is downloaded", "sha256", version)
-            return cached(self.versions[version], self.sha256[version])
+            return cached(self.versions[version], self._sum_of_download(version))
         try:
             return find_artefact(self.directory, self.versions[version])
         except ValueError as error:
@@ -135,11 +151,16 @@ class ModelConfig(ModelFile):
         address = self.versions[version]
         if not is_remote(address):
             return
-        self.artefact(version)
+        digest = self._sum_of_download(version)
         try:
-            download(address, self.sha256[version], max_bytes)
+            download(address, digest, max_bytes)
         except (NotDownloaded, OSError, httpx.InvalidURL) as error:
             raise self.error(str(error), "versions", version) from error
+
+    def sums(self, version: str) -> Mapping[str, str]:
+        """File name -> SHA-256, the names as seen from the artefact; empty where none is given."""
+        given = self.sha256.get(version, {})
+        return {self.artefact(version).name: given} if isinstance(given, str) else given
 
     def served_versions(self) -> tuple[str, ...]:
         """The versions that the policy names, oldest first. Raises ConfigurationError."""
@@ -152,7 +173,9 @@ class ModelConfig(ModelFile):
         """The name of the runtime that serves a version."""
         if self.runtime is not None:
             return self.runtime
-        suffix = PurePosixPath(self.versions[version]).suffix
+        address = self.versions[version]
+        path = urlsplit(address).path if is_remote(address) else address
+        suffix = PurePosixPath(path).suffix
         if suffix not in RUNTIME_OF_SUFFIX:
             known = ", ".join(RUNTIME_OF_SUFFIX)
             reason = f"no runtime is known for {suffix!r} files ({known} have one): name it"
@@ -174,6 +197,14 @@ class ModelConfig(ModelFile):
             reason = f"the artefact has no metadata entry {labels.metadata!r}; it has: {known}"
             raise self.error(reason, "labels", output)
         return _lines(metadata[labels.metadata])
+
+    def _sum_of_download(self, version: str) -> str:
+        given = self.sha256.get(version)
+        if given is None:
+            raise self.error("is required for what is downloaded", "sha256", version)
+        if not isinstance(given, str):
+            raise self.error("must be one sum: one file is downloaded", "sha256", version)
+        return given
 
     def _labels_file(self, output: str, name: str) -> str:
         try:

@@ -12,7 +12,8 @@ from app.report import Report, Table
 
 
 def show(report: Report, console: Console) -> None:
-    """Problems and what is missing to stdout, as other checkers do; tables where all is well."""
+    """What was found to stdout, as other checkers do; tables where nothing is wrong or missing."""
+    _lines(report.warnings, "warning: ", console)
     _lines(report.problems, "", console)
     _lines(report.missing, "not available on this machine: ", console)
     if report.problems or report.missing:
@@ -31,6 +32,8 @@ def _lines(errors: Iterable[ConfigurationError], prefix: str, console: Console) 
 
 def _nearby(error: ConfigurationError) -> ConfigurationError:
     """The file as seen from here, so that an editor opens it with a click."""
+    if not error.file:
+        return error
     file = Path(error.file)
     here = Path.cwd()
     if file.is_absolute() and file.is_relative_to(here):

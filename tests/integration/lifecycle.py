@@ -105,6 +105,15 @@ def over_grpc(channel: grpc.Channel, name: str) -> Told:
     return Told(200, answer.model_version)
 
 
+def at_every_door(product: Product, name: str) -> list[int]:
+    """What port 8000, the gateway's direct door and gRPC answer to the same request."""
+    with httpx.Client(base_url=product.direct_url) as direct:
+        answers = [ask(product, name), over_http(direct, name)]
+    with grpc.insecure_channel(product.grpc_address) as channel:
+        answers.append(over_grpc(channel, name))
+    return [answer.status for answer in answers]
+
+
 def _refused(error: grpc.RpcError) -> Told:
     code = error.code().name
     return Told(HTTP_OF.get(code, 500), f"{code}: {error.details()}")

@@ -53,6 +53,15 @@ def test_a_remote_artefact_is_downloaded_once_and_served_without_the_server(
     assert kept(tmp_path) == [f"{sha256(site.content).hexdigest()}.onnx"]
 
 
+def test_a_signed_link_is_kept_without_its_signature(tmp_path: Path, site: Site) -> None:
+    models = repository(tmp_path, site)
+    path = tmp_path / "models" / "m" / "model.yaml"
+    path.write_text(path.read_text().replace("net.onnx", "net.onnx?Signature=a.b/c"))
+    models.scan()
+    models.open("m", "1").load()
+    assert kept(tmp_path) == [f"{sha256(site.content).hexdigest()}.onnx"]
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_broken_transfer_goes_on_where_it_ended(tmp_path: Path, site: Site, ranges: bool) -> None:
     site.break_after, site.ranges = 50, ranges

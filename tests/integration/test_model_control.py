@@ -18,6 +18,7 @@ from tests.integration.lifecycle import (
     MIB,
     OpenLoop,
     ask,
+    at_every_door,
     change,
     change_over_grpc,
     index,
@@ -238,13 +239,16 @@ def test_a_large_model_comes_soon_and_gives_its_memory_back(
 @pytest.mark.parametrize("name", ["inline", "own"])
 def test_a_declared_model_is_unloaded_and_loaded_again(product: Product, name: str) -> None:
     assert change(product, name, "unload") == (200, "{}")
-    assert ask(product, name).status in (404, 503)
+    assert at_every_door(product, name) == [404, 404, 404]
+    assert product.client.get(f"/v2/models/{name}/ready").status_code == 404
     assert is_ready(product), "what was unloaded on purpose is not missed"
     assert {state for (known, _), (state, _) in index(product).items() if known == name} == {
         "UNAVAILABLE"
     }
+    assert change(product, name, "load", {"max_batch_size": -1}).status == 400
+    assert at_every_door(product, name) == [404, 404, 404], "it is not loaded by that"
     assert change(product, name, "load") == (200, "{}")
-    assert ask(product, name).status == 200
+    assert at_every_door(product, name) == [200, 200, 200]
 
 
 def refused(product: Product, name: str, reason: str) -> None:

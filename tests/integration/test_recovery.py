@@ -62,9 +62,7 @@ def product(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pr
     folder = tmp_path_factory.mktemp("product")
     serve, _ = project_files()
     gateway, own, other = serve["applications"][:3]
-    shared = {"repositories": [str(root)]}
     gateway["args"] = {
-        **shared,
         "inline": [GOOD, "inline", "fetched", "fragile"],
         "remote": ["own", "counting"],
         "loaded_models_file": str(folder / "loaded.json"),
@@ -72,11 +70,11 @@ def product(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pr
     gateway["deployments"][0]["num_replicas"] = 2
     for application, name in ((own, "own"), (other, "counting")):
         route = f"/v2/models/{name}"
-        args = {**shared, "model": name}
-        application |= {"name": name, "route_prefix": route, "args": args}
+        application |= {"name": name, "route_prefix": route, "args": {"model": name}}
     serve["applications"] = [gateway, own, other]
     product = Product(folder, serve, {"version": 1})
     product.environ["MANTA_ARTEFACT_CACHE"] = str(folder / "cache")
+    product.environ["MANTA_MODEL_REPOSITORY"] = str(root)
     try:
         product.start()
         product.wait_until(both_gateways_are_asked(product), 30)
@@ -131,6 +129,19 @@ def everywhere(product: Product, names: set[str]) -> Callable[[], bool]:
 
 
 DECLARED = {GOOD, "inline", "fetched", "fragile", "own", "counting"}
+
+
+def test_every_process_reads_the_repository_that_the_environment_names(
+    product: Product, root: Path
+) -> None:
+    there = {path.name for path in root.iterdir()}
+    assert {name for name, _ in index(product)} == there
+    for name in (GOOD, "own"):
+        assert ask(product, name) == (200, "1")
+    assert change(product, "free", "load").status == 200
+    assert ask(product, "free") == (200, "1")
+    assert change(product, "free", "unload").status == 200
+    product.wait_until(everywhere(product, DECLARED), 1)
 
 
 def test_all_gateways_know_what_one_of_them_loads(product: Product) -> None:

@@ -1,5 +1,6 @@
 """`manta validate` as it is typed; what it finds is tested where it is found."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,25 @@ def test_what_is_missing_here_is_told_apart_from_mistakes(
         "p.yaml:3: not available on this machine: pipelines[0].model: pipeline 'a' uses model"
         " 'nowhere-to-be-found', which is in no repository\n"
     )
+
+
+def test_a_warning_is_told_and_is_no_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flows = (ROOT / "config" / "pipelines.yaml").read_text()
+    (tmp_path / "p.yaml").write_text(f"{flows}\ngateway: {{limits: {{body_bytes: 2000}}}}\n")
+    text = (ROOT / "serve_config.yaml").read_text()
+    own = f"args:\n      pipelines_file: {tmp_path}/p.yaml\n      # Models in"
+    assert "args:\n      # Models in" in text
+    (tmp_path / "s.yaml").write_text(text.replace("args:\n      # Models in", own))
+    result = TERMINAL.invoke(cli, ["validate", "s.yaml"])
+    assert result.exit_code == 0
+    first, second = result.output.splitlines()[:2]
+    place = r"s\.yaml:\d+: warning: applications\[1\]\.args\.limits\.body_bytes: 67108864 in "
+    assert re.match(place, first)
+    assert "in application 'text-recognise', but 2000 in 'gateway'" in second
+    assert "Models" in result.output
 
 
 def test_one_wrong_file_of_several_is_enough(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def test_what_fits_is_summed_up(site: Site) -> None:
 
 def test_the_projects_own_files_fit() -> None:
     report = validate_file(ROOT / "serve_config.yaml")
-    assert [str(error) for error in (*report.problems, *report.missing)] == []
+    found = (*report.problems, *report.missing, *report.warnings)
+    assert [str(error) for error in found] == []
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,48 @@ def test_applications_that_do_not_fit(site: Site, old: str, new: str, problem: s
 def test_a_model_application_is_named_as_its_model(site: Site) -> None:
     report = site.with_serve("- name: eye", "- name: eyes")
     assert "serve.yaml:14: applications[1].name: must be 'eye'" in site.lines(report.problems)[-1]
+
+
+BODY = (
+    "applications[1].args.limits.body_bytes: {} in application 'eye', but {} in 'gateway' "
+    "(gateway.limits.body_bytes in pipelines.yaml): "
+    "a request may be answered at one address and refused at another"
+)
+
+
+def test_unequal_limits_of_two_doors_to_one_model(site: Site) -> None:
+    report = site.with_pipelines(
+        "pipelines:\n", "gateway: {limits: {body_bytes: 2000}}\npipelines:\n"
+    )
+    assert site.lines(report.warnings) == ["serve.yaml:17: " + BODY.format(64 * 1024 * 1024, 2000)]
+    assert report.good, "it may be meant"
+    limits = "model: eye\n      limits:\n        tensors: 1\n        body_bytes: {}"
+    args = f"args:\n      repositories: [{site.zoo}]\n      {limits}"
+    flow_style = f"args: {{repositories: [{site.zoo}], model: eye}}"
+    report = site.with_serve(flow_style, args.format(3000))
+    assert site.lines(report.warnings)[0] == "serve.yaml:22: " + BODY.format(3000, 2000)
+    assert "limits.tensors: 1 in application 'eye', but 256" in str(report.warnings[1])
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "eye"),
+    [
+        ("body_bytes: 2000", "body_bytes: 2000"),
+        ("sockets: 2, parts: 3, batch_requests: 4, message_bytes: 5", ""),
+    ],
+)
+def test_limits_that_cannot_contradict_each_other(site: Site, pipelines: str, eye: str) -> None:
+    text = f"gateway: {{limits: {{{pipelines}}}}}\npipelines:\n"
+    site.with_pipelines("pipelines:\n", text)
+    report = site.with_serve("model: eye}", f"model: eye, limits: {{{eye}}}}}")
+    assert (report.good, report.warnings) == (True, ())
+
+
+def test_a_model_that_no_gateway_answers_for_has_limits_of_its_own(site: Site) -> None:
+    site.pipelines.write_text("pipelines: []\n")
+    text = site.serve.read_text().replace("remote: [eye]", "remote: []")
+    site.serve.write_text(text.replace("model: eye}", "model: eye, limits: {tensors: 1}}"))
+    assert validate_file(site.serve).warnings == ()
 
 
 def test_paths_that_lead_nowhere(site: Site) -> None:

@@ -65,6 +65,10 @@ description: d
         ("labels:\n  y: 3\n", r":2: labels\.y: must be a list, the name of a file or \{metadata:"),
         ("labels:\n  y: [yes]\n", r":2: labels\.y\[0\]: .*valid string"),
         ("labels:\n  y: {key: k}\n", r":2: labels\.y\.(metadata|key): is "),
+        ("sha256:\n  1: abc\n", r":2: sha256\.1: .*match pattern"),
+        (f"sha256:\n  1: {'1' * 64}\n", r":2: sha256\.1: must be a SHA-256 in hexadecimal, or"),
+        ("sha256:\n  1:\n    w.bin: abc\n", r":3: sha256\.1\.w\.bin: .*match pattern"),
+        ("sha256:\n  a: abc\n", r":2: sha256\.a: .*match pattern"),
         ("warm_up:\n  x: [1, 0]\n", r":2: warm_up\.x\[1\]: .*greater than or equal to 1"),
     ],
 )
@@ -129,6 +133,27 @@ def test_the_runtime_must_be_named_for_an_unknown_suffix(tmp_path: Path) -> None
         config.runtime_of("1")
     config = load_model_config(write(tmp_path / "n", "runtime: onnx\nversions: {1: net.xyz}"))
     assert config.runtime_of("1") == "onnx"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://host/net.onnx?X-Amz-Signature=a.b/c",
+        "https://host/net.onnx#part",
+        "a?b#c.onnx",
+        "package://rapidocr/models/net.onnx",
+    ],
+)
+def test_the_suffix_is_that_of_the_path(tmp_path: Path, address: str) -> None:
+    config = load_model_config(write(tmp_path / "m", f"versions: {{1: '{address}'}}"))
+    assert config.runtime_of("1") == "onnx"
+
+
+def test_what_is_downloaded_has_one_sum(tmp_path: Path) -> None:
+    text = f"versions: {{1: 'https://host/a.onnx'}}\nsha256:\n  1: {{a.onnx: {'a' * 64}}}\n"
+    config = load_model_config(write(tmp_path / "m", text))
+    with pytest.raises(ConfigurationError, match=r":3: sha256\.1: must be one sum: one file is "):
+        config.artefact("1")
 
 
 def test_labels_come_from_a_list_a_file_or_the_artefact(tmp_path: Path) -> None:
