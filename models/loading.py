@@ -1,6 +1,6 @@
 """Loading the versions of a model that its policy asks for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.interfaces import Model
@@ -9,6 +9,7 @@ from models.config import ModelConfig
 from models.override import with_override
 from models.repository import ModelRepository
 from models.signature import check_takes_over
+from models.triton_config import check_agrees
 from models.version import ModelVersion
 from models.warm_up import warm_up
 
@@ -31,12 +32,21 @@ def load_versions(
 
     One of `served` that works and whose file and configuration are as they were is kept; any other
     must take the requests that the newest of `served` takes. Blocks for as long as loading takes.
-    Raises as `ModelRepository.config` and `with_override` do.
+    Raises as `ModelRepository.config`, `with_override` and, for what is served, `check_agrees` do.
     """
     config = repository.config(name)
     if override:
         config = with_override(config, override)
+        for version in config.served_versions():
+            if version in served:
+                check_agrees(override, served[version].version.metadata)
     callers_know = max(served.items(), key=_number)[1].version.metadata if served else None
+
+    def check(metadata: ModelMetadata) -> None:
+        if callers_know is not None:
+            check_takes_over(callers_know, metadata)
+        check_agrees(override or {}, metadata)
+
     loaded: dict[str, Loaded] = {}
     failures: dict[str, Exception] = {}
     for version in config.served_versions():
@@ -47,7 +57,7 @@ def load_versions(
                 continue
             model = repository.open(name, version, config)
             origin = _origin(config, version)
-            loaded[version] = Loaded(_load(model, config, version, callers_know), origin)
+            loaded[version] = Loaded(_load(model, config, version, check), origin)
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything
             failures[version] = error
     return loaded, failures
@@ -62,12 +72,11 @@ def _number(served: tuple[str, Loaded]) -> int:
 
 
 def _load(
-    model: Model, config: ModelConfig, version: str, callers_know: ModelMetadata | None
+    model: Model, config: ModelConfig, version: str, check: Callable[[ModelMetadata], None]
 ) -> ModelVersion:
     model.load()
     try:
-        if callers_know is not None:
-            check_takes_over(callers_know, model.metadata)
+        check(model.metadata)
         probe = warm_up(model, config)
     except Exception:
         model.unload()
