@@ -30,7 +30,11 @@ def warm_up(model: Model, config: ModelConfig) -> Arrays | None:
     except Exception as error:
         if not _takes_sizes(model.metadata):
             raise ConfigurationError(reason, field="warm_up") from error
-    logger.warning("model %r is served without a warm-up: %s", config.name, reason)
+    logger.warning(
+        "model %r is served without a warm-up: %s; requests that fail alike will be taken for its"
+        " own fault: give shapes that it can run, under `warm_up` in model.yaml",
+        *(config.name, reason),
+    )
     return None
 
 

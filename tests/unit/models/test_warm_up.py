@@ -45,3 +45,4 @@ def test_values_that_may_be_sizes_cannot_be_guessed(
 ) -> None:
     assert warm_up(loaded({0.0, 1.0}, datatype), ModelConfig(name="m")) is None
     assert "'m' is served without a warm-up: the warm-up run failed: no 1" in caplog.text
+    assert "under `warm_up` in model.yaml" in caplog.text
