@@ -1,5 +1,6 @@
 """Loading the versions of a model that its policy asks for."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from models.repository import ModelRepository
 from models.signature import check_takes_over
 from models.triton_config import check_agrees
 from models.version import ModelVersion
-from models.warm_up import warm_up
+from models.warm_up import NotStacked, warm_up
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,8 @@ def load_versions(
             current = served.get(version)
             if current is not None and _is_still_good(current, config, version):
                 loaded[version] = current
-                continue
-            model = repository.open(name, version, config)
-            origin = _origin(config, version)
-            loaded[version] = Loaded(_load(model, config, version, check), origin)
+            else:
+                loaded[version] = _open_and_load(repository, config, version, check)
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything
             failures[version] = error
     return loaded, failures
@@ -69,6 +70,30 @@ def _is_still_good(current: Loaded, config: ModelConfig, version: str) -> bool:
 
 def _number(served: tuple[str, Loaded]) -> int:
     return int(served[0])
+
+
+def _open_and_load(
+    repository: ModelRepository,
+    config: ModelConfig,
+    version: str,
+    check: Callable[[ModelMetadata], None],
+) -> Loaded:
+    model = repository.open(config.name, version, config)
+    origin = _origin(config, version)
+    try:
+        return Loaded(_load(model, config, version, check), origin)
+    except NotStacked as error:
+        single = _not_stacked(config, error)
+    model = repository.open(config.name, version, single)
+    return Loaded(_load(model, single, version, check), origin)
+
+
+def _not_stacked(config: ModelConfig, reason: NotStacked) -> ModelConfig:
+    """Raises ConfigurationError where somebody has said that requests are to be stacked."""
+    if config.max_batch_size is not None:
+        raise config.error(f"must be 0: {reason}", "max_batch_size") from reason
+    logger.warning("requests to model %r are not stacked: %s", config.name, reason)
+    return config.model_copy(update={"max_batch_size": 0})
 
 
 def _load(
