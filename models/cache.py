@@ -45,7 +45,9 @@ def _on_demand(repository: ModelRepository, name: str) -> bool:
 class ModelCache:
     """Holds at most `size` loaded models, the least recently used one making room.
 
-    One that has requests in flight is never unloaded: rather more are held for that long.
+    One that has requests in flight is never unloaded: rather more are held for that long. Room is
+    made after a model has loaded, so that one that cannot be loaded takes nobody's place; while it
+    loads, the memory must hold one more.
     """
 
     def __init__(self, size: int) -> None:
@@ -54,9 +56,10 @@ class ModelCache:
         self._changing = asyncio.Lock()
 
     def used(self, model: "OnDemandModel") -> None:
-        """Make it the most recently used one."""
+        """Make it the most recently used one, if it is loaded."""
         self._held.pop(model.name, None)
-        self._held[model.name] = model
+        if model.service.state == "ready":
+            self._held[model.name] = model
 
     def forget(self, model: "OnDemandModel") -> None:
         self._held.pop(model.name, None)
@@ -117,9 +120,11 @@ class OnDemandModel:
         """Called at start: it waits for its first request."""
 
     async def reload(self, override: Mapping[str, JsonValue] | None = None) -> None:
-        await self.service.reload(override)
-        self._cache.used(self)
-        await self._cache.make_room()
+        try:
+            await self.service.reload(override)
+        finally:  # a version may be loaded although another failed
+            self._cache.used(self)
+            await self._cache.make_room()
 
     async def close(self) -> None:
         self._cache.forget(self)

@@ -1,6 +1,7 @@
 """Loading the versions of a model that its policy asks for."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.interfaces import Model
@@ -9,8 +10,11 @@ from models.config import ModelConfig
 from models.override import with_override
 from models.repository import ModelRepository
 from models.signature import check_takes_over
+from models.triton_config import check_agrees
 from models.version import ModelVersion
-from models.warm_up import warm_up
+from models.warm_up import NotStacked, warm_up
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,21 @@ def load_versions(
 
     One of `served` that works and whose file and configuration are as they were is kept; any other
     must take the requests that the newest of `served` takes. Blocks for as long as loading takes.
-    Raises as `ModelRepository.config` and `with_override` do.
+    Raises as `ModelRepository.config`, `with_override` and, for what is served, `check_agrees` do.
     """
     config = repository.config(name)
     if override:
         config = with_override(config, override)
+        for version in config.served_versions():
+            if version in served:
+                check_agrees(override, served[version].version.metadata)
     callers_know = max(served.items(), key=_number)[1].version.metadata if served else None
+
+    def check(metadata: ModelMetadata) -> None:
+        if callers_know is not None:
+            check_takes_over(callers_know, metadata)
+        check_agrees(override or {}, metadata)
+
     loaded: dict[str, Loaded] = {}
     failures: dict[str, Exception] = {}
     for version in config.served_versions():
@@ -44,10 +57,8 @@ def load_versions(
             current = served.get(version)
             if current is not None and _is_still_good(current, config, version):
                 loaded[version] = current
-                continue
-            model = repository.open(name, version, config)
-            origin = _origin(config, version)
-            loaded[version] = Loaded(_load(model, config, version, callers_know), origin)
+            else:
+                loaded[version] = _open_and_load(repository, config, version, check)
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything
             failures[version] = error
     return loaded, failures
@@ -61,13 +72,36 @@ def _number(served: tuple[str, Loaded]) -> int:
     return int(served[0])
 
 
+def _open_and_load(
+    repository: ModelRepository,
+    config: ModelConfig,
+    version: str,
+    check: Callable[[ModelMetadata], None],
+) -> Loaded:
+    model = repository.open(config.name, version, config)
+    origin = _origin(config, version)
+    try:
+        return Loaded(_load(model, config, version, check), origin)
+    except NotStacked as error:
+        single = _not_stacked(config, error)
+    model = repository.open(config.name, version, single)
+    return Loaded(_load(model, single, version, check), origin)
+
+
+def _not_stacked(config: ModelConfig, reason: NotStacked) -> ModelConfig:
+    """Raises ConfigurationError where somebody has said that requests are to be stacked."""
+    if config.max_batch_size is not None:
+        raise config.error(f"must be 0: {reason}", "max_batch_size") from reason
+    logger.warning("requests to model %r are not stacked: %s", config.name, reason)
+    return config.model_copy(update={"max_batch_size": 0})
+
+
 def _load(
-    model: Model, config: ModelConfig, version: str, callers_know: ModelMetadata | None
+    model: Model, config: ModelConfig, version: str, check: Callable[[ModelMetadata], None]
 ) -> ModelVersion:
     model.load()
     try:
-        if callers_know is not None:
-            check_takes_over(callers_know, model.metadata)
+        check(model.metadata)
         probe = warm_up(model, config)
     except Exception:
         model.unload()

@@ -1,4 +1,7 @@
-"""What a caller may change of a model's `model.yaml` while it is loaded."""
+"""What a caller may change of a model's `model.yaml` while it is loaded.
+
+Fields are called as in `model.yaml` or as in Triton's ModelConfig: see `models.triton_config`.
+"""
 
 from collections.abc import Mapping
 
@@ -8,6 +11,7 @@ from app.errors import InvalidInput
 from app.types import JsonValue
 from app.validation import reason_of
 from models.config import ModelConfig, ModelFile
+from models.triton_config import translate
 
 FIXED = frozenset({"runtime", "versions", "sha256", "on_demand", "optimized_graph_cache"})
 """Where a model comes from is for whoever writes the repository to say, not for its callers."""
@@ -15,14 +19,16 @@ FIXED = frozenset({"runtime", "versions", "sha256", "on_demand", "optimized_grap
 
 def with_override(config: ModelConfig, override: Mapping[str, JsonValue]) -> ModelConfig:
     """`config` with these fields of `model.yaml` instead. Raises InvalidInput naming the field."""
-    for name in override:
+    asked = translate(override, config.name)
+    for name in asked.fields:
         if name in FIXED:
             raise InvalidInput(f"config.{name}: cannot be changed by a request")
     try:
-        file = ModelFile.model_validate(dict(override))
+        file = ModelFile.model_validate(dict(asked.fields))
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        place = ".".join(["config", *(str(part) for part in detail["loc"])])
+        first, *others = (str(part) for part in detail["loc"])
+        place = ".".join(["config", asked.places.get(first, first), *others])
         raise InvalidInput(f"{place}: {reason_of(detail, ModelFile)}") from error
     changed = {name: getattr(file, name) for name in file.model_fields_set}
     _refuse_files(file)

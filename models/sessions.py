@@ -7,7 +7,7 @@ from app.errors import ConfigurationError
 from models.checksum import sha256_of
 from models.external_data import external_data
 from models.locks import alone
-from models.options import RuntimeOptions, cached_graph, session_options
+from models.options import RuntimeOptions, cached_graph, provider_options, session_options
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -57,7 +57,8 @@ def _open(
     chosen = session_options(ort.SessionOptions(), options, ort.GraphOptimizationLevel)
     if save_to is not None:
         chosen.optimized_model_filepath = str(save_to)
-    providers = list(dict.fromkeys((provider, "CPUExecutionProvider")))
+    names = list(dict.fromkeys((provider, "CPUExecutionProvider")))
+    providers = [(name, provider_options(options, name)) for name in names]
     try:
         session = ort.InferenceSession(str(path), chosen, providers=providers)
     except Exception as error:  # ONNX Runtime's own errors share no other base

@@ -32,7 +32,7 @@ class ModelVersion:
 
     Built around a model that is loaded already. The runs happen on a thread for each of the model's
     instances, or on the event loop where the model is steady and they are known to be very short.
-    `probe` is an input that the model has answered: see `models.health`.
+    `probe` is an input that the model has answered, where there is one: see `models.health`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ModelVersion:
         self._key_of = key_of(self.metadata)
         self._max_run_seconds = max_run_seconds
         self._health = Health(
-            lambda: None if probe is None else model.predict(probe),
+            None if probe is None else partial(model.predict, probe),
             max_run_seconds=max_run_seconds,
             monotonic=time.monotonic,
         )

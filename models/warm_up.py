@@ -1,10 +1,12 @@
-"""The first run of a model, on values that are made up."""
+"""The first runs of a model, on values that are made up."""
 
 import logging
 
-from app.errors import ConfigurationError
+import numpy as np
+
+from app.errors import ConfigurationError, MantaError
 from app.interfaces import Model
-from app.types import Arrays, ModelMetadata
+from app.types import Array, Arrays, ModelMetadata, TensorSpec
 from models.config import ModelConfig
 from models.metadata import warm_up_inputs
 
@@ -12,32 +14,76 @@ logger = logging.getLogger(__name__)
 
 _MAY_BE_SIZES = frozenset({"INT32", "INT64"})
 
+_MAY_BE_ZERO = frozenset({"BOOL", "FP16", "BF16", "FP32", "FP64"})
+"""Whole numbers are left as they are: dividing by a zero among them takes some runtimes down."""
+
+
+class NotStacked(MantaError):
+    """The model cannot run requests as the rows of one batch; the message says what it did."""
+
 
 def warm_up(model: Model, config: ModelConfig) -> Arrays | None:
-    """Run a loaded model once, so that its first request does not pay for what comes with that.
+    """Run a loaded model, so that its first request does not pay for what comes with that.
 
-    Gives the input that worked: ones, or else zeros; ones come first because there are runtimes
-    that an integer division by zero takes down with their process. Raises ConfigurationError if
-    the model can run neither, unless it takes whole numbers that may be sizes, axes or indices:
-    values for these cannot be guessed, so that a failure says nothing of the model.
+    Gives the input that worked, or None: see `first_run`. Raises NotStacked where requests are to
+    be stacked and a batch of two rows, one of them zeros, fails or is not answered with two rows.
+    """
+    inputs, reason = first_run(model, config)
+    if inputs is None:
+        logger.warning(
+            "model %r is served without a warm-up: %s; requests that fail alike will be taken for"
+            " its own fault: give shapes that it can run, under `warm_up` in model.yaml",
+            *(config.name, reason),
+        )
+    elif model.metadata.max_batch_size > 0:
+        _check_rows(model, inputs)
+    return inputs
+
+
+def first_run(model: Model, config: ModelConfig) -> tuple[Arrays | None, str]:
+    """The input that worked, ones, or else zeros; or None and why there is none.
+
+    Ones come first because there are runtimes that an integer division by zero takes down with
+    their process. Raises ConfigurationError if the model can run neither, unless it takes whole
+    numbers that may be sizes, axes or indices: values for these cannot be guessed, so that a
+    failure says nothing of the model.
     """
     try:
-        return _first_run(model, config, 1)
+        return _run(model, config, 1), ""
     except Exception as error:  # noqa: BLE001 - a runtime may raise anything
         reason = f"the warm-up run failed: {error}"
     try:
-        return _first_run(model, config, 0)
+        return _run(model, config, 0), ""
     except Exception as error:
         if not _takes_sizes(model.metadata):
             raise ConfigurationError(reason, field="warm_up") from error
-    logger.warning("model %r is served without a warm-up: %s", config.name, reason)
-    return None
+    return None, reason
 
 
-def _first_run(model: Model, config: ModelConfig, value: int) -> Arrays:
+def _run(model: Model, config: ModelConfig, value: int) -> Arrays:
     inputs = warm_up_inputs(config, model.metadata, value)
     model.predict(inputs)
     return inputs
+
+
+def _check_rows(model: Model, inputs: Arrays) -> None:
+    """An output whose first dimension is the number of things found, say, has other rows."""
+    metadata = model.metadata
+    rows = min(2, metadata.max_batch_size)
+    batch = {spec.name: _two_rows(spec, inputs[spec.name])[:rows] for spec in metadata.inputs}
+    try:
+        outputs = model.predict(batch)
+    except Exception as error:
+        raise NotStacked(f"a batch of {rows} cannot be run: {error}") from error
+    for name, array in outputs.items():
+        if array.shape[:1] != (rows,):
+            shape = list(array.shape)
+            raise NotStacked(f"output {name!r} has shape {shape} for a batch of {rows}")
+
+
+def _two_rows(spec: TensorSpec, array: Array) -> Array:
+    first = array[:1]
+    return np.concatenate([first, np.zeros_like(first) if spec.datatype in _MAY_BE_ZERO else first])
 
 
 def _takes_sizes(metadata: ModelMetadata) -> bool:

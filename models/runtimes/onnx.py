@@ -19,7 +19,7 @@ from models.metadata import describe, warm_up_inputs
 from models.options import RuntimeOptions, automatic_threads, providers_to_try
 from models.quantize import deviation, quantize_int8, seeded_inputs
 from models.sessions import open_session
-from models.warm_up import warm_up
+from models.warm_up import first_run
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, NodeArg
@@ -137,7 +137,7 @@ class OnnxModel:
         if self._config.threads is None and provider == "CPUExecutionProvider":
             self._choose_threads(path, provider)
         if try_it:
-            warm_up(self, self._config)
+            first_run(self, self._config)
 
     def _choose_threads(self, path: Path, provider: str) -> None:
         """Let short runs take one thread each, where the shapes tell that they are always short.

@@ -1,5 +1,6 @@
 """Triton's own HTTP client against the product, with no switch set but the address."""
 
+import json
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -69,6 +70,18 @@ def test_configuration_wherever_the_model_lives(client: Any, model: str) -> None
     if model == "digits":
         assert config["max_batch_size"] == 32
         assert config["input"][0]["dims"] == [1, 8, 8]
+
+
+def test_a_configuration_that_was_told_can_be_loaded(client: Any) -> None:
+    told = client.get_model_config("digits")
+    client.load_model("digits", config=json.dumps({**told, "max_batch_size": 4}))
+    assert client.get_model_config("digits") == {**told, "max_batch_size": 4}
+    with pytest.raises(
+        utils.InferenceServerException, match=r"config\.platform: is 'tensorrt_plan'"
+    ):
+        client.load_model("digits", config=json.dumps({**told, "platform": "tensorrt_plan"}))
+    client.load_model("digits")
+    assert client.get_model_config("digits") == told
 
 
 @pytest.mark.parametrize("binary_in", [True, False])

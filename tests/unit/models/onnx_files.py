@@ -149,6 +149,33 @@ def never_runs(path: Path) -> Path:
     return _save(helper.make_graph([reshape], "never", [x], [y], [seven]), path, {})
 
 
+def positive(path: Path) -> Path:
+    """A model that answers the rows of `x`, (batch, 3) FP32, whose first number is above zero.
+
+    How many these are has no name in the file, as an exporter may leave it.
+    """
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, (None, 3))
+    zero = numpy_helper.from_array(np.array(0, np.float32), "zero")
+    first = numpy_helper.from_array(np.array(0, np.int64), "first")
+    nodes = [
+        helper.make_node("Gather", ["x", "first"], ["numbers"], axis=1),
+        helper.make_node("Greater", ["numbers", "zero"], ["kept"]),
+        helper.make_node("Compress", ["x", "kept"], ["y"], axis=0),
+    ]
+    return _save(helper.make_graph(nodes, "positive", [x], [y], [zero, first]), path, {})
+
+
+def suppressed(path: Path) -> Path:
+    """A model that answers which of `boxes` are chosen by their `scores`: rows of three numbers."""
+    boxes = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ("batch", 6, 4))
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ("batch", 1, 6))
+    y = helper.make_tensor_value_info("y", TensorProto.INT64, (None, 3))
+    most = numpy_helper.from_array(np.array([6], np.int64), "most")
+    node = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["y"])
+    return _save(helper.make_graph([node], "nms", [boxes, scores], [y], [most]), path, {})
+
+
 def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str], opset: int = 17) -> Path:
     opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, ir_version=8, opset_imports=opsets)

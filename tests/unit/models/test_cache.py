@@ -105,3 +105,37 @@ async def test_one_that_fails_to_load_is_not_tried_at_every_request(tmp_path: Pa
     await model.reload()
     assert (await model.infer(ask("a"))).version == "1"
     await model.close()
+
+
+async def test_one_that_fails_to_load_takes_nobodys_place(
+    tmp_path: Path, models: dict[str, LocalModelService | OnDemandModel]
+) -> None:
+    (tmp_path / "c" / "1" / "model.onnx").write_bytes(b"broken")
+    for name in ("a", "b"):
+        await models[name].infer(ask(name))
+    for _ in range(2):
+        with pytest.raises(ModelNotReady, match="'c' is failed"):
+            await models["c"].infer(ask("c"))
+        with pytest.raises(ModelNotReady, match="could not be loaded"):
+            await models["c"].reload()
+    assert held(models) == ["a", "b"]
+    numbered(tmp_path / "c" / "1" / "model.onnx", 1)
+    await models["c"].reload()
+    assert held(models) == ["b", "c"]
+    for model in models.values():
+        await model.close()
+
+
+async def test_a_load_that_fails_in_part_is_held(
+    tmp_path: Path, models: dict[str, LocalModelService | OnDemandModel]
+) -> None:
+    (tmp_path / "c" / "2").mkdir()
+    (tmp_path / "c" / "2" / "model.onnx").write_bytes(b"broken")
+    (tmp_path / "c" / "model.yaml").write_text("on_demand: true\nversion_policy: all\n")
+    for name in ("a", "b"):
+        await models[name].infer(ask(name))
+    with pytest.raises(ModelNotReady, match="could not be loaded"):
+        await models["c"].reload()
+    assert held(models) == ["b", "c"]
+    for model in models.values():
+        await model.close()

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from models.health import Health
+from app.errors import InvalidInput
+from models.health import UNPROBED_FAILURES, Health
 
 
 class Time:
@@ -22,7 +23,7 @@ def breaks() -> None:
     raise OSError("the device is gone")
 
 
-def watch(probe: Callable[[], object], time: Time | None = None) -> Health:
+def watch(probe: Callable[[], object] | None, time: Time | None = None) -> Health:
     return Health(probe, max_run_seconds=60.0, monotonic=time or Time())
 
 
@@ -60,6 +61,32 @@ def test_a_run_that_works_forgets_the_failures() -> None:
     health.run_worked()
     fail(health, "gone", "gone")
     assert health.fault == ""
+
+
+def test_fault_030_without_a_probe_more_failures_are_needed() -> None:
+    health = watch(None)
+    fail(health, *["gone"] * (UNPROBED_FAILURES - 1))
+    assert health.fault == ""
+    fail(health, "gone")
+    assert health.fault == "the last 16 runs failed alike: RuntimeError"
+
+
+def test_fault_034_without_a_probe_one_request_that_works_is_enough() -> None:
+    health = watch(None)
+    for _ in range(2):
+        fail(health, *["poison"] * (UNPROBED_FAILURES - 1))
+        health.run_starts()
+        health.run_worked()
+    fail(health, *map(str, range(UNPROBED_FAILURES)))
+    assert health.fault == ""
+
+
+def test_fault_034_requests_that_are_wrong_in_themselves_do_not_count() -> None:
+    for health in (watch(None), watch(breaks)):
+        for _ in range(UNPROBED_FAILURES):
+            health.run_starts()
+            health.run_failed(InvalidInput("bytes that are no text"))
+        assert health.fault == ""
 
 
 def test_fault_032_a_run_that_is_too_long() -> None:

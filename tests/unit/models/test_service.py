@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from models.repository import ModelRepository
 from models.service import LocalModelService
 from tests.fakes.models import FakeModel
 from tests.fakes.repository import tiny_repository
+from tests.unit.models.onnx_files import positive, suppressed
 
 
 @pytest.fixture
@@ -150,14 +151,17 @@ async def test_fault_028_a_bug_while_loading_is_a_failure_too(
     assert "a device is on fire" in caplog.text
 
 
-async def test_the_warm_up_runs_once_before_the_model_is_ready(
+async def test_the_warm_up_runs_before_the_model_is_ready(
     repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = FakeModel()
     serve(monkeypatch, model)
     service = LocalModelService(repository, "identity")
     await service.load()
-    assert [batch["x"].tolist() for batch in model.batches] == [[[1, 1, 1]]]
+    assert [batch["x"].tolist() for batch in model.batches] == [
+        [[1, 1, 1]],
+        [[1, 1, 1], [0, 0, 0]],
+    ]
     await service.close()
 
 
@@ -174,6 +178,38 @@ async def test_a_warm_up_that_answers_nonsense_is_noticed_at_the_first_request(
     with pytest.raises(InferenceFailed, match="gave no output 'y'"):
         await service.infer(InferenceRequest("identity", rows))
     await service.close()
+
+
+@pytest.mark.parametrize("make", [positive, suppressed])
+async def test_a_model_with_as_many_rows_as_it_finds_is_not_stacked(
+    make: Callable[[Path], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "m" / "1" / "model.onnx")
+    repository = ModelRepository([tmp_path])
+    service = LocalModelService(repository, "m")
+    await service.load()
+    metadata = await service.metadata()
+    assert metadata.max_batch_size == 0
+    assert "requests to model 'm' are not stacked: output 'y' has shape" in caplog.text
+    inputs: Arrays = {
+        spec.name: np.zeros([2 if size < 0 else size for size in spec.shape], np.float32)
+        for spec in metadata.inputs
+    }
+    answer = await service.infer(InferenceRequest("m", inputs))
+    assert answer.outputs["y"].shape[0] != 2
+    await service.reload()
+    assert (await service.statistics())[0].inferences == 1, "what is kept is not loaded again"
+    await service.close()
+
+
+async def test_stacking_that_was_asked_for_and_cannot_be_is_refused(tmp_path: Path) -> None:
+    positive(tmp_path / "m" / "1" / "model.onnx")
+    (tmp_path / "m" / "model.yaml").write_text("max_batch_size: 4\n")
+    service = LocalModelService(ModelRepository([tmp_path]), "m")
+    await service.load()
+    wrong = "output 'y' has shape [1, 3] for a batch of 2"
+    assert service.state == "failed"
+    assert service.reason == f"model.yaml:1: max_batch_size: must be 0: {wrong}"
 
 
 async def test_after_close_nothing_is_served(

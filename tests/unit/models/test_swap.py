@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.api.descriptions import encode_config
 from app.errors import InvalidInput, ModelNotFound, ModelNotReady
 from app.registry import RUNTIMES
 from app.types import InferenceRequest, InferenceResponse, JsonValue
@@ -209,6 +210,10 @@ async def test_fault_085_at_start_the_good_versions_serve(model: Path) -> None:
         ({"queue_size": 0}, r"config\.queue_size: .*greater than or equal to 1"),
         ({"queue": 3}, r"config\.queue: is not a known field; .*did you mean queue_size"),
         ({"version_policy": {"newest": 1}}, r"config\.version_policy: must be \{latest: N\}"),
+        (
+            {"input": [{"name": "x", "dims": [4]}]},
+            r"config\.input\.0\.dims: is \[4\]; .* \[-1, 3\]",
+        ),
     ],
 )
 async def test_a_bad_override_changes_nothing(
@@ -218,6 +223,26 @@ async def test_a_bad_override_changes_nothing(
         await service.reload(override)
     assert answered_by(await ask(service)) == 1
     assert service.reason == ""
+
+
+async def test_the_configuration_that_is_told_can_be_sent_back(
+    service: LocalModelService,
+) -> None:
+    told = encode_config(await service.metadata())
+    await service.reload({**told, "max_batch_size": 4})
+    assert answered_by(await ask(service)) == 1
+    assert encode_config(await service.metadata()) == {**told, "max_batch_size": 4}
+
+
+async def test_a_configuration_of_another_model_is_not_loaded(service: LocalModelService) -> None:
+    told = encode_config(await service.metadata())
+    await service.close()
+    with pytest.raises(
+        ModelNotReady, match=r"config\.backend: is 'tensorrt'; the model's is 'onnx"
+    ):
+        await service.reload({**told, "backend": "tensorrt"})
+    await service.reload(told)
+    assert answered_by(await ask(service)) == 1
 
 
 async def test_a_policy_that_names_what_is_not_there(service: LocalModelService) -> None:
@@ -243,12 +268,12 @@ async def test_what_waits_is_answered_by_the_version_that_took_it(
     await service.load()
     fakes[0]._gate = gate
     first = [asyncio.ensure_future(ask(service)) for _ in range(12)]
-    await until(lambda: len(fakes[0].batches) == 2)
+    await until(lambda: len(fakes[0].batches) == 3)
     serving = service._served
     swap = asyncio.ensure_future(service.load({"queue_size": 7}))
     await until(lambda: service._served is not serving)
     later = await ask(service)
-    assert len(fakes[1].batches) == 2, "the warm-up and this one"
+    assert len(fakes[1].batches) == 3, "the warm-up and this one"
     assert not swap.done()
     gate.set()
     await swap

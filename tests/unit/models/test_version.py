@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.errors import DeadlineExceeded, InferenceFailed, InvalidInput, ModelNotReady, QueueFull
 from app.types import Array, Arrays, InferenceRequest, InferenceResponse, ModelMetadata, TensorSpec
+from models.health import UNPROBED_FAILURES
 from models.version import ModelVersion
 from tests.fakes.models import METADATA, FakeModel, doubled
 
@@ -213,6 +214,20 @@ async def test_fault_031_an_answer_that_does_not_fit_fails(
     async with served(FakeModel(answer)) as version:
         with pytest.raises(InferenceFailed, match=reason):
             await version.infer(request(rows(1, 2)))
+
+
+async def test_fault_030_a_model_without_a_probe_that_fails_every_request() -> None:
+    def gone(inputs: Arrays) -> Arrays:
+        raise OSError("the device is gone")
+
+    async with served(FakeModel(gone)) as version:
+        for _ in range(UNPROBED_FAILURES):
+            assert version.fault == ""
+            with pytest.raises(OSError, match="the device is gone"):
+                await version.infer(request(rows(1)))
+        assert version.fault == "the last 16 runs failed alike: OSError"
+        with pytest.raises(ModelNotReady, match="out of order: the last 16 runs failed alike"):
+            await version.infer(request(rows(1)))
 
 
 async def test_short_runs_stay_on_the_event_loop() -> None:

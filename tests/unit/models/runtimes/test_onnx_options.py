@@ -17,6 +17,7 @@ from models.runtimes.onnx import OnnxModel
 from models.sessions import open_session
 from tests.unit.models.onnx_files import dense, with_external_data
 
+CPU = "CPUExecutionProvider"
 WEIGHTS = np.random.default_rng(0).standard_normal((64, 64))
 X = np.random.default_rng(1).standard_normal((3, 64)).astype(np.float32)
 
@@ -139,6 +140,35 @@ def test_a_provider_that_does_not_work_is_passed_over(
     assert model.metadata.provider == "CPUExecutionProvider"
     assert "CUDAExecutionProvider is not used: " in caplog.text
     assert len(answer(model)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", {}),
+        (
+            "gpu_memory_limit_mb: 512",
+            {"gpu_mem_limit": "512000000", "arena_extend_strategy": "kSameAsRequested"},
+        ),
+    ],
+)
+def test_a_limit_on_gpu_memory_reaches_the_cuda_provider_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: dict[str, str]
+) -> None:
+    session = onnxruntime.InferenceSession
+    asked: list[object] = []
+
+    def opened(path: str, options: object, providers: list[tuple[str, dict[str, str]]]) -> object:
+        asked.append(providers)
+        return session(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU]
+    )
+    loaded(tmp_path, text)
+    assert asked[0] == [("CUDAExecutionProvider", told), (CPU, {})]
+    assert all(each == [(CPU, {})] for each in asked[1:])
 
 
 def test_a_rewritten_graph_is_kept_and_used(tmp_path: Path) -> None:
