@@ -109,40 +109,33 @@ class GrpcServicer:
     async def stream(
         self, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[bytes]:
-        """Answers come as they are ready, each with its request's id; an error ends no stream."""
-        answers: asyncio.Queue[bytes | None] = asyncio.Queue()
+        """Requests run at the same time, and are answered in their order: clients that send no ids
+        know the answers by it. An error ends no stream."""
+        answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         window = asyncio.Semaphore(STREAM_WINDOW)
         reader = asyncio.ensure_future(self._read(requests, context, window, answers))
         try:
             while (answer := await answers.get()) is not None:
-                yield answer
+                yield await answer
                 window.release()
         finally:
             reader.cancel()
+            while not answers.empty():
+                if (unsent := answers.get_nowait()) is not None:
+                    unsent.cancel()
 
     async def _read(
         self,
         requests: AsyncIterator[bytes],
         context: Context,
         window: asyncio.Semaphore,
-        answers: "asyncio.Queue[bytes | None]",
+        answers: "asyncio.Queue[asyncio.Task[bytes] | None]",
     ) -> None:
-        running: set[asyncio.Task[None]] = set()
-
-        async def answer(data: bytes) -> None:
-            answers.put_nowait(await self._stream_answer(data, context))
-
         try:
             async for data in requests:
                 await window.acquire()
-                request = asyncio.create_task(answer(data))
-                running.add(request)
-                request.add_done_callback(running.discard)
-            if running:
-                await asyncio.wait(running)
+                answers.put_nowait(asyncio.create_task(self._stream_answer(data, context)))
         finally:
-            for request in running:
-                request.cancel()
             answers.put_nowait(None)
 
     async def _stream_answer(self, data: bytes, context: Context) -> bytes:

@@ -147,18 +147,36 @@ async def test_a_cancelled_call_cancels_what_it_waits_for() -> None:
     assert handle.cancelled == ["a"]
 
 
-async def test_a_stream_answers_in_the_order_of_completion() -> None:
+async def test_a_stream_runs_its_requests_at_once_and_answers_in_their_order() -> None:
     handle = SlowHandle()
     messages = [request(request_id=name).SerializeToString() for name in "abc"]
     answers = servicer(handle).stream(sent(*messages), FakeContext())
-    order = []
-    for name in ("c", "a", "b"):
-        handle.may_answer.setdefault(name, asyncio.Event()).set()
-        answer = pb.ModelStreamInferResponse.FromString(await anext(answers))
-        order.append(answer.infer_response.id)
-    assert order == ["c", "a", "b"]
-    with pytest.raises(StopAsyncIteration):
-        await anext(answers)
+    first = asyncio.ensure_future(anext(answers))
+    await until(lambda: len(handle.may_answer) == 3)
+    for name in ("c", "b"):
+        handle.may_answer[name].set()
+    await until(lambda: len(handle.requests) == 2)
+    assert not first.done()
+    handle.may_answer["a"].set()
+    told = [await first, *[answer async for answer in answers]]
+    order = [pb.ModelStreamInferResponse.FromString(each).infer_response.id for each in told]
+    assert order == ["a", "b", "c"]
+    assert [asked.id for asked in handle.requests] == ["c", "b", "a"]
+
+
+async def test_a_cancelled_stream_cancels_every_request_of_it() -> None:
+    """Also when its caller has sent all of them, and one is answered but not sent."""
+    handle = SlowHandle()
+    messages = [request(request_id=name).SerializeToString() for name in "abc"]
+    answers = servicer(handle).stream(sent(*messages), FakeContext())
+    first = asyncio.ensure_future(anext(answers))
+    await until(lambda: len(handle.may_answer) == 3)
+    handle.may_answer["b"].set()
+    await until(lambda: len(handle.requests) == 1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await until(lambda: sorted(handle.cancelled) == ["a", "c"])
 
 
 async def test_an_error_in_a_stream_is_one_answer_of_it() -> None:
@@ -166,10 +184,11 @@ async def test_an_error_in_a_stream_is_one_answer_of_it() -> None:
     messages = (unknown.SerializeToString(), b"\xff", good.SerializeToString())
     stream = servicer(FakeHandle()).stream(sent(*messages), FakeContext())
     answers = [pb.ModelStreamInferResponse.FromString(answer) async for answer in stream]
-    told = {answer.infer_response.id: answer.error_message for answer in answers}
-    assert "nowhere" in told["1"]
-    assert "ModelInferRequest" in told[""]
-    assert told["3"] == ""
+    assert [answer.infer_response.id for answer in answers] == ["1", "", "3"]
+    told = [answer.error_message for answer in answers]
+    assert "nowhere" in told[0]
+    assert "ModelInferRequest" in told[1]
+    assert told[2] == ""
 
 
 async def test_a_stream_is_not_read_faster_than_it_is_answered() -> None:
