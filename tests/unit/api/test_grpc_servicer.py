@@ -189,6 +189,8 @@ async def test_an_error_in_a_stream_is_one_answer_of_it() -> None:
     assert "nowhere" in told[0]
     assert "ModelInferRequest" in told[1]
     assert told[2] == ""
+    final = ["triton_final_response" in answer.infer_response.parameters for answer in answers]
+    assert final == [False, False, True]
 
 
 async def test_a_stream_is_not_read_faster_than_it_is_answered() -> None:
