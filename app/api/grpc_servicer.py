@@ -29,7 +29,7 @@ from app.api.repository import config_of, control_of
 from app.api.shared_memory import switched_on
 from app.api.shared_memory_routes import NO_CUDA
 from app.api.status import status_of, text_of
-from app.errors import InvalidInput
+from app.errors import InvalidInput, ModelNotFound, ModelNotReady
 from app.limits import DEFAULT, Limits
 from app.types import JsonValue
 
@@ -171,7 +171,11 @@ class GrpcServicer:
         return ParseDict(self._dataplane.server_metadata(), pb.ServerMetadataResponse())
 
     async def _model_ready(self, request: pb.ModelReadyRequest) -> Message:
-        ready = await self._dataplane.model_ready(request.name, request.version or None)
+        """What is not there is not ready: the clients of Triton take a status for a failed call."""
+        try:
+            ready = await self._dataplane.model_ready(request.name, request.version or None)
+        except (ModelNotFound, ModelNotReady):
+            ready = False
         return pb.ModelReadyResponse(ready=ready)
 
     async def _model_metadata(self, request: pb.ModelMetadataRequest) -> Message:

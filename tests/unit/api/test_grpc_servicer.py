@@ -10,8 +10,22 @@ from google.protobuf.message import Message
 from app.api.dataplane import DataPlane
 from app.api.grpc_servicer import STREAM_WINDOW, GrpcServicer
 from app.api.proto import inference_pb2 as pb
-from app.errors import DeadlineExceeded, InferenceFailed, MantaError, ModelNotFound, QueueFull
-from app.types import Arrays, InferenceRequest, InferenceResponse, JsonValue, ModelState
+from app.errors import (
+    DeadlineExceeded,
+    InferenceFailed,
+    MantaError,
+    ModelNotFound,
+    ModelNotReady,
+    QueueFull,
+)
+from app.types import (
+    Arrays,
+    InferenceRequest,
+    InferenceResponse,
+    JsonValue,
+    ModelMetadata,
+    ModelState,
+)
 from tests.fakes.grpc import Aborted, FakeContext, sent
 from tests.fakes.models import FakeHandle
 
@@ -213,6 +227,41 @@ async def test_a_stream_is_not_read_faster_than_it_is_answered() -> None:
     assert isinstance(answers, AsyncGenerator)
     await answers.aclose()
     await until(lambda: len(handle.cancelled) == STREAM_WINDOW - 1)
+
+
+class Away(FakeHandle):
+    """Ready when it is asked, and unloaded a moment later."""
+
+    async def metadata(self, version: str | None = None) -> ModelMetadata:
+        raise ModelNotReady("model 'fake' is unloaded")
+
+
+@pytest.mark.parametrize(
+    ("handle", "name", "version", "ready"),
+    [
+        (FakeHandle(), "fake", "", True),
+        (FakeHandle(), "fake", "1", True),
+        (FakeHandle(), "fake", "2", False),
+        (FakeHandle(), "absent", "", False),
+        (FakeHandle(), "absent", "1", False),
+        (FakeHandle(state="unloaded"), "fake", "", False),
+        (FakeHandle(state="unloaded"), "fake", "1", False),
+        (Away(), "fake", "1", False),
+    ],
+)
+async def test_what_is_not_there_is_not_ready(
+    handle: FakeHandle, name: str, version: str, ready: bool
+) -> None:
+    asked = pb.ModelReadyRequest(name=name, version=version)
+    answer = await call(servicer(handle), "ModelReady", asked)
+    assert pb.ModelReadyResponse.FromString(answer).ready is ready
+
+
+async def test_a_version_that_can_be_none_is_refused() -> None:
+    asked = pb.ModelReadyRequest(name="fake", version="x")
+    with pytest.raises(Aborted, match="version") as raised:
+        await call(servicer(FakeHandle()), "ModelReady", asked)
+    assert raised.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_the_repository_is_told_and_changed() -> None:
