@@ -52,8 +52,9 @@ _ANNOTATE: Document = {
 _JSON_LENGTH: Document = {
     "name": "Inference-Header-Content-Length",
     "in": "header",
-    "description": "how many bytes at the start of the body are JSON, where raw tensors follow",
-    "schema": {"type": "integer", "minimum": 1},
+    "description": "how many bytes at the start of the body are JSON, where raw tensors follow;"
+    " 0 where the body is the raw bytes of the model's only input",
+    "schema": {"type": "integer", "minimum": 0},
 }
 _FILE = schemas.fields({}, file=schemas.BYTES)
 _PICTURE: Document = {
