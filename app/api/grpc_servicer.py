@@ -27,7 +27,7 @@ from app.api.http import log_failure
 from app.api.proto import inference_pb2 as pb
 from app.api.repository import config_of, control_of
 from app.api.shared_memory import switched_on
-from app.api.shared_memory_routes import NO_CUDA
+from app.api.shared_memory_routes import NO_CUDA, no_cuda_regions
 from app.api.status import status_of, text_of
 from app.errors import InvalidInput, ModelNotFound, ModelNotReady
 from app.limits import DEFAULT, Limits
@@ -36,13 +36,6 @@ from app.types import JsonValue
 SERVICE = "inference.GRPCInferenceService"
 STREAM_WINDOW = 64
 """Requests of one stream that are under way, unsent answers included; more are not read."""
-
-UNSUPPORTED = (
-    "CudaSharedMemoryStatus",
-    "CudaSharedMemoryRegister",
-    "CudaSharedMemoryUnregister",
-)
-"""Calls that clients of the protocol may make and that are refused in words they can show."""
 
 RequestT = TypeVar("RequestT", bound=Message)
 
@@ -91,7 +84,11 @@ class GrpcServicer:
             "SystemSharedMemoryUnregister": _unary(
                 pb.SystemSharedMemoryUnregisterRequest, self._memory_unregister
             ),
-            **dict.fromkeys(UNSUPPORTED, _unsupported),
+            "CudaSharedMemoryStatus": _unary(pb.SystemSharedMemoryStatusRequest, self._cuda_status),
+            "CudaSharedMemoryRegister": _no_cuda,
+            "CudaSharedMemoryUnregister": _unary(
+                pb.SystemSharedMemoryUnregisterRequest, self._cuda_unregister
+            ),
             "ModelInfer": self.infer,
         }
         handlers = {
@@ -244,6 +241,16 @@ class GrpcServicer:
         switched_on(self._dataplane.memory).unregister(request.name or None)
         return pb.SystemSharedMemoryUnregisterResponse()
 
+    async def _cuda_status(self, request: pb.SystemSharedMemoryStatusRequest) -> Message:
+        """Takes and gives the messages for the system's memory: those for CUDA name a region in the
+        same field, and without any region they are as empty."""
+        no_cuda_regions(self._dataplane.memory, request.name or None)
+        return pb.SystemSharedMemoryStatusResponse()
+
+    async def _cuda_unregister(self, _: pb.SystemSharedMemoryUnregisterRequest) -> Message:
+        no_cuda_regions(self._dataplane.memory)
+        return pb.SystemSharedMemoryUnregisterResponse()
+
 
 def _trace_change(request: pb.TraceSettingRequest) -> dict[str, JsonValue]:
     """Every value is a list of texts; an empty one clears the setting."""
@@ -281,7 +288,7 @@ def _parse(request_class: type[RequestT], data: bytes) -> RequestT:
         raise InvalidInput(f"the message is not a {request_class.DESCRIPTOR.name}") from None
 
 
-async def _unsupported(_: bytes, context: Context) -> bytes:
+async def _no_cuda(_: bytes, context: Context) -> bytes:
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_CUDA)
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -10,6 +11,7 @@ from google.protobuf.message import Message
 from app.api.dataplane import DataPlane
 from app.api.grpc_servicer import STREAM_WINDOW, GrpcServicer
 from app.api.proto import inference_pb2 as pb
+from app.api.shared_memory import SharedMemory, SharedMemoryConfig
 from app.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -302,12 +304,30 @@ async def test_a_bad_override_is_refused(name: str, text: str, named: str) -> No
         "RepositoryModelUnload",
         "RepositoryIndex",
         "SystemSharedMemoryStatus",
+        "CudaSharedMemoryStatus",
         "CudaSharedMemoryRegister",
+        "CudaSharedMemoryUnregister",
     ],
 )
 async def test_what_is_not_served_says_so(name: str) -> None:
     with pytest.raises(Aborted) as raised:
         await call(servicer(FakeHandle()), name, pb.RepositoryIndexRequest())
+    assert raised.value.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_beside_system_shared_memory_there_is_none_of_cuda(tmp_path: Path) -> None:
+    memory = SharedMemory(SharedMemoryConfig(), tmp_path / "registry", tmp_path)
+    serve = GrpcServicer(DataPlane({}, memory=memory), timeout_s=30.0)
+    for name, field in (("", b""), ("r", b"\x0a\x01r")):
+        asked = pb.SystemSharedMemoryStatusRequest(name=name)
+        assert asked.SerializeToString() == field  # as it is in CUDA's messages
+        assert await call(serve, "CudaSharedMemoryUnregister", asked) == b""
+    assert await call(serve, "CudaSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest()) == b""
+    with pytest.raises(Aborted, match="'r'") as raised:
+        await call(serve, "CudaSharedMemoryStatus", asked)
+    assert raised.value.code is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(Aborted, match="CUDA") as raised:
+        await call(serve, "CudaSharedMemoryRegister", asked)
     assert raised.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -147,6 +147,7 @@ async def test_shared_memory_is_off_unless_it_is_configured(client: httpx.AsyncC
     for path in (f"{MEMORY}/unregister", f"{MEMORY}/region/r/register"):
         refuses(await client.post(path, json={}), 501, "shared_memory, in the args")
     refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")
+    refuses(await client.post("/v2/cudasharedmemory/unregister"), 501, "CUDA")
     refuses(await client.post("/v2/cudasharedmemory/region/r/register"), 501, "CUDA")
 
 
@@ -173,4 +174,16 @@ async def test_regions_are_registered_over_http(tmp_path: Path) -> None:
     assert (await client.post(f"{MEMORY}/region/r/unregister")).status_code == 200
     refuses(await client.get(f"{MEMORY}/region/r/status"), 404, "'r'")
     assert (await client.get(f"{MEMORY}/status")).json() == []
-    refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")
+
+
+async def test_beside_system_shared_memory_there_is_none_of_cuda(tmp_path: Path) -> None:
+    memory = SharedMemory(SharedMemoryConfig(), tmp_path / "registry", tmp_path)
+    host = PipelineBench().host("pipelines: []\n")
+    dataplane = DataPlane({"fake": FakeHandle()}, memory=memory)
+    client = client_of(build_gateway_app(dataplane, host, statuses, 5.0))
+    cuda = "/v2/cudasharedmemory"
+    assert (await client.get(f"{cuda}/status")).json() == []
+    for path in (f"{cuda}/unregister", f"{cuda}/region/r/unregister"):
+        assert (await client.post(path)).json() == {}
+    refuses(await client.get(f"{cuda}/region/r/status"), 404, "'r'")
+    refuses(await client.post(f"{cuda}/region/r/register", json={}), 501, "CUDA")
