@@ -117,7 +117,7 @@ LOG_SETTINGS = closed(
     log_warning=FLAG,
     log_error=FLAG,
     log_verbose_level=COUNT,
-    log_format={"enum": ["default"]},
+    log_format={"enum": ["default", "ISO8601"]},
 )
 TRACE_SETTINGS = closed(**dict.fromkeys(DEFAULTS, ANYTHING))
 
