@@ -251,10 +251,15 @@ def _aliases() -> Operations:
         )
     }
     for path, what, answer in (
+        ("/v1/models", "Every model", schemas.MODEL_NAMES),
         ("/api/v1/models", "Every model and whether it is ready", schemas.MODELS),
         ("/api/v1/stats", "Statistics of every model", schemas.STATISTICS),
     ):
         operations["get", path] = _operation("aliases", what, answer, (), (), path)
+    one = "/v1/models/{name}"
+    operations["get", one] = _operation(
+        "aliases", "Whether the model is ready", schemas.MODEL_READY, (404, 504), (_NAME,), one
+    )
     return operations
 
 

@@ -148,6 +148,7 @@ NAMED_LOAD: Schema = {
     "anyOf": [{"required": ["model"]}, {"required": ["name"]}],
 }
 LOADED = fields({"model": TEXT, "ready": FLAG})
+MODEL_NAMES = fields({"models": array(TEXT)})
 MODELS = fields({"models": array(fields({"name": TEXT, "ready": FLAG}))})
 PIPELINES = fields({"pipelines": {"type": "object"}})
 RESULT = fields({"id": TEXT, "pipeline": TEXT, "result": ANYTHING}, filtered=FLAG)
