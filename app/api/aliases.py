@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -158,6 +159,16 @@ def _model_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:
         ]
         return json_response({"models": models})
 
+    async def names(_: Request) -> Response:
+        return json_response({"models": list(dataplane.names())})
+
+    async def ready(request: Request) -> Response:
+        """Answered with 200 also while the model is not ready: the body tells."""
+        name = request.path_params["name"]
+        if name.endswith(":predict"):  # a model's call, whose path has this form, too
+            raise HTTPException(405, headers={"Allow": "POST"})
+        return json_response({"name": name, "ready": await dataplane.model_ready(name)})
+
     async def load(request: Request) -> Response:
         data = await fields_of(request, limits)
         name = text(data, "model" if "model" in data else "name", "the body")
@@ -169,6 +180,8 @@ def _model_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:
         return json_response(encode_statistics(await dataplane.statistics()))
 
     return [
+        Route("/v1/models", names, methods=["GET"]),
+        Route("/v1/models/{name}", ready, methods=["GET"]),
         Route("/api/v1/models", listed, methods=["GET"]),
         Route("/api/v1/models/load", load, methods=["POST"]),
         Route("/api/v1/stats", stats, methods=["GET"]),

@@ -1,7 +1,8 @@
 """The best classes of an output instead of all its scores.
 
 The format: KServe "Open Inference Protocol", Classification Extension: elements of BYTES,
-`<score>:<index>[:<label>]`, best first.
+`<score>:<index>[:<label>]`, best first. As with Triton, a score has six decimals, or none where the
+output is of whole numbers.
 """
 
 from collections.abc import Mapping
@@ -33,8 +34,9 @@ def _best(scores: Array, name: str, count: int, labels: tuple[str, ...], is_batc
         raise InvalidInput(f"output {name!r} cannot be classified: its elements are no scores")
     rows = scores.reshape(scores.shape[0], -1) if is_batched else scores.reshape(1, -1)
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
+    form = "f" if scores.dtype.kind == "f" else "d"
     best = np.empty(order.shape, dtype=np.object_)
     for (row, place), index in np.ndenumerate(order):
         label = f":{labels[index]}" if index < len(labels) else ""
-        best[row, place] = f"{float(rows[row, index]):f}:{index}{label}".encode()
+        best[row, place] = f"{rows[row, index].item():{form}}:{index}{label}".encode()
     return best if is_batched else best[0]

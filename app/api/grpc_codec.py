@@ -52,6 +52,11 @@ _RAW_OUTPUT = b"\x32"
 _STREAMED = b"\x12"
 """The tag of `ModelStreamInferResponse.infer_response`: field 2, likewise."""
 
+_FINAL = pb.ModelInferResponse(
+    parameters={"triton_final_response": pb.InferParameter(bool_param=True)}
+).SerializeToString()
+"""Of every answer in a stream, since a request has one: clients read on until they see it."""
+
 
 class GrpcCall(NamedTuple):
     """A request; how many of the best classes to tell of an output instead of the tensor; and
@@ -134,8 +139,8 @@ def encode_response(
 
 
 def streamed(response: bytes) -> bytes:
-    """A serialized ModelInferResponse as a serialized ModelStreamInferResponse."""
-    return b"".join((_STREAMED, _varint(len(response)), response))
+    """A serialized ModelInferResponse as a serialized ModelStreamInferResponse, marked as final."""
+    return b"".join((_STREAMED, _varint(len(response) + len(_FINAL)), response, _FINAL))
 
 
 def streamed_error(request_id: str, text: str) -> bytes:

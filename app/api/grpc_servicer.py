@@ -27,22 +27,15 @@ from app.api.http import log_failure
 from app.api.proto import inference_pb2 as pb
 from app.api.repository import config_of, control_of
 from app.api.shared_memory import switched_on
-from app.api.shared_memory_routes import NO_CUDA
+from app.api.shared_memory_routes import NO_CUDA, no_cuda_regions
 from app.api.status import status_of, text_of
-from app.errors import InvalidInput
+from app.errors import InvalidInput, ModelNotFound, ModelNotReady
 from app.limits import DEFAULT, Limits
 from app.types import JsonValue
 
 SERVICE = "inference.GRPCInferenceService"
 STREAM_WINDOW = 64
 """Requests of one stream that are under way, unsent answers included; more are not read."""
-
-UNSUPPORTED = (
-    "CudaSharedMemoryStatus",
-    "CudaSharedMemoryRegister",
-    "CudaSharedMemoryUnregister",
-)
-"""Calls that clients of the protocol may make and that are refused in words they can show."""
 
 RequestT = TypeVar("RequestT", bound=Message)
 
@@ -91,7 +84,11 @@ class GrpcServicer:
             "SystemSharedMemoryUnregister": _unary(
                 pb.SystemSharedMemoryUnregisterRequest, self._memory_unregister
             ),
-            **dict.fromkeys(UNSUPPORTED, _unsupported),
+            "CudaSharedMemoryStatus": _unary(pb.SystemSharedMemoryStatusRequest, self._cuda_status),
+            "CudaSharedMemoryRegister": _no_cuda,
+            "CudaSharedMemoryUnregister": _unary(
+                pb.SystemSharedMemoryUnregisterRequest, self._cuda_unregister
+            ),
             "ModelInfer": self.infer,
         }
         handlers = {
@@ -109,40 +106,33 @@ class GrpcServicer:
     async def stream(
         self, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[bytes]:
-        """Answers come as they are ready, each with its request's id; an error ends no stream."""
-        answers: asyncio.Queue[bytes | None] = asyncio.Queue()
+        """Requests run at the same time, and are answered in their order: clients that send no ids
+        know the answers by it. An error ends no stream."""
+        answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         window = asyncio.Semaphore(STREAM_WINDOW)
         reader = asyncio.ensure_future(self._read(requests, context, window, answers))
         try:
             while (answer := await answers.get()) is not None:
-                yield answer
+                yield await answer
                 window.release()
         finally:
             reader.cancel()
+            while not answers.empty():
+                if (unsent := answers.get_nowait()) is not None:
+                    unsent.cancel()
 
     async def _read(
         self,
         requests: AsyncIterator[bytes],
         context: Context,
         window: asyncio.Semaphore,
-        answers: "asyncio.Queue[bytes | None]",
+        answers: "asyncio.Queue[asyncio.Task[bytes] | None]",
     ) -> None:
-        running: set[asyncio.Task[None]] = set()
-
-        async def answer(data: bytes) -> None:
-            answers.put_nowait(await self._stream_answer(data, context))
-
         try:
             async for data in requests:
                 await window.acquire()
-                request = asyncio.create_task(answer(data))
-                running.add(request)
-                request.add_done_callback(running.discard)
-            if running:
-                await asyncio.wait(running)
+                answers.put_nowait(asyncio.create_task(self._stream_answer(data, context)))
         finally:
-            for request in running:
-                request.cancel()
             answers.put_nowait(None)
 
     async def _stream_answer(self, data: bytes, context: Context) -> bytes:
@@ -178,7 +168,11 @@ class GrpcServicer:
         return ParseDict(self._dataplane.server_metadata(), pb.ServerMetadataResponse())
 
     async def _model_ready(self, request: pb.ModelReadyRequest) -> Message:
-        ready = await self._dataplane.model_ready(request.name, request.version or None)
+        """What is not there is not ready: the clients of Triton take a status for a failed call."""
+        try:
+            ready = await self._dataplane.model_ready(request.name, request.version or None)
+        except (ModelNotFound, ModelNotReady):
+            ready = False
         return pb.ModelReadyResponse(ready=ready)
 
     async def _model_metadata(self, request: pb.ModelMetadataRequest) -> Message:
@@ -247,6 +241,16 @@ class GrpcServicer:
         switched_on(self._dataplane.memory).unregister(request.name or None)
         return pb.SystemSharedMemoryUnregisterResponse()
 
+    async def _cuda_status(self, request: pb.SystemSharedMemoryStatusRequest) -> Message:
+        """Takes and gives the messages for the system's memory: those for CUDA name a region in the
+        same field, and without any region they are as empty."""
+        no_cuda_regions(self._dataplane.memory, request.name or None)
+        return pb.SystemSharedMemoryStatusResponse()
+
+    async def _cuda_unregister(self, _: pb.SystemSharedMemoryUnregisterRequest) -> Message:
+        no_cuda_regions(self._dataplane.memory)
+        return pb.SystemSharedMemoryUnregisterResponse()
+
 
 def _trace_change(request: pb.TraceSettingRequest) -> dict[str, JsonValue]:
     """Every value is a list of texts; an empty one clears the setting."""
@@ -284,7 +288,7 @@ def _parse(request_class: type[RequestT], data: bytes) -> RequestT:
         raise InvalidInput(f"the message is not a {request_class.DESCRIPTOR.name}") from None
 
 
-async def _unsupported(_: bytes, context: Context) -> bytes:
+async def _no_cuda(_: bytes, context: Context) -> bytes:
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_CUDA)
 
 

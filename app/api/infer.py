@@ -10,16 +10,19 @@ import time
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.classification import classified
-from app.api.codec import Answer, Call, decode_request, encode_response
+from app.api.codec import Answer, AnswerForm, Call, decode_request, encode_response
 from app.api.compression import MIN_BYTES, accepted_encoding, compressed
 from app.api.dataplane import DataPlane
 from app.api.http import RequestHeaders, error_body, headers_of, log_failure, read_body
+from app.api.raw_body import decode_raw_body
 from app.api.status import retry_headers, status_of
 from app.errors import InvalidInput
 from app.limits import DEFAULT, Limits
+from app.types import InferenceRequest
 
 _PREFIX = "/v2/models/"
 _SUFFIX = "/infer"
+_JSON = b"application/json"
 
 
 class InferEndpoint:
@@ -56,15 +59,20 @@ class InferEndpoint:
             asked = headers_of(scope, self._limits)
             body = await read_body(scope, receive, self._limits, asked)
             length = asked.json_length
-            call = decode_request(
-                name,
-                version,
-                body,
-                deadline,
-                header_length=None if length is None else _json_length(length, len(body)),
-                limits=self._limits,
-                memory=self._dataplane.memory,
-            )
+            json_length = None if length is None else _json_length(length, len(body))
+            if json_length == 0:
+                _check_raw(scope)
+                call = await self._raw_call(name, version, body, deadline)
+            else:
+                call = decode_request(
+                    name,
+                    version,
+                    body,
+                    deadline,
+                    header_length=json_length,
+                    limits=self._limits,
+                    memory=self._dataplane.memory,
+                )
             answer = await answer_call(self._dataplane, call)
             status = 200
             if asked.accept_encoding and len(answer.body) >= MIN_BYTES:
@@ -75,13 +83,19 @@ class InferEndpoint:
             headers = [(k.encode(), v.encode()) for k, v in retry_headers(status).items()]
             log_failure(status, error)
         if answer.header_length is None:
-            headers.append((b"content-type", b"application/json"))
+            headers.append((b"content-type", _JSON))
         else:
             headers.append((b"content-type", b"application/octet-stream"))
             headers.append((b"inference-header-content-length", b"%d" % answer.header_length))
         headers.append((b"content-length", b"%d" % len(answer.body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+    async def _raw_call(self, name: str, version: str | None, body: bytes, deadline: float) -> Call:
+        metadata = await self._dataplane.model_metadata(name, version)
+        inputs = decode_raw_body(body, metadata, self._limits)
+        request = InferenceRequest(name, inputs, version, deadline=deadline)
+        return Call(request, AnswerForm(binary=True))
 
 
 async def answer_call(dataplane: DataPlane, call: Call) -> Answer:
@@ -118,11 +132,21 @@ def model_of_path(path: str) -> tuple[str, str | None] | None:
     return None
 
 
+def _check_raw(scope: Scope) -> None:
+    """Raises InvalidInput for a raw body that says it is JSON: it may have the right length."""
+    for name, value in scope["headers"]:
+        if name == b"content-type" and value.partition(b";")[0].strip().lower() == _JSON:
+            raise InvalidInput(
+                "inference-header-content-length: is 0, so the body is raw, but content-type says"
+                " that it is JSON; send application/octet-stream"
+            )
+
+
 def _json_length(declared: bytes, size: int) -> int:
     """The value of Inference-Header-Content-Length for a body of `size` bytes."""
-    if declared.isdigit() and len(declared) < 19 and 0 < int(declared) <= size:
+    if declared.isdigit() and len(declared) < 19 and int(declared) <= size:
         return int(declared)
     raise InvalidInput(
         "inference-header-content-length: must be the length of the JSON at the start of the body,"
-        f" a whole number from 1 to {size}"
+        f" a whole number from 0 to {size}; 0 where the body is the model's only input"
     )

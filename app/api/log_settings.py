@@ -10,13 +10,13 @@ from app.errors import InvalidInput
 from app.telemetry.logging import configure_logging
 from app.types import JsonValue
 
-_FLAGS = ("log_info", "log_warning", "log_error")
-_FORMATS = ("default",)
+_KINDS = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error": logging.ERROR}
+_FORMATS = ("default", "ISO8601")
 
 
 class LogSettings:
-    """`log_info`, `log_warning` and `log_error` switch lines of that kind on; with
-    `log_verbose_level` above 0 every line is written."""
+    """`log_info`, `log_warning` and `log_error` each switch lines of that kind on; with
+    `log_verbose_level` above 0 those for debugging are written, too."""
 
     def __init__(self) -> None:
         self._values: dict[str, JsonValue] = {
@@ -36,19 +36,15 @@ class LogSettings:
         for name, value in settings.items():
             _check_log_setting(name, value)
         self._values |= settings
-        configure_logging(self._level())
-
-    def _level(self) -> int:
-        verbose = self._values["log_verbose_level"]
-        if isinstance(verbose, int) and verbose > 0:
-            return logging.DEBUG
-        levels = zip(_FLAGS, (logging.INFO, logging.WARNING, logging.ERROR), strict=True)
-        wanted = [level for name, level in levels if self._values[name]]
-        return min(wanted, default=logging.CRITICAL)
+        configure_logging(
+            logging.DEBUG if self._values["log_verbose_level"] else logging.INFO,
+            off=[level for name, level in _KINDS.items() if not self._values[name]],
+            iso8601=self._values["log_format"] == "ISO8601",
+        )
 
 
 def _check_log_setting(name: str, value: JsonValue) -> None:
-    if name in _FLAGS:
+    if name in _KINDS:
         if not isinstance(value, bool):
             raise InvalidInput(f"{name}: must be true or false")
     elif name == "log_verbose_level":

@@ -52,8 +52,9 @@ _ANNOTATE: Document = {
 _JSON_LENGTH: Document = {
     "name": "Inference-Header-Content-Length",
     "in": "header",
-    "description": "how many bytes at the start of the body are JSON, where raw tensors follow",
-    "schema": {"type": "integer", "minimum": 1},
+    "description": "how many bytes at the start of the body are JSON, where raw tensors follow;"
+    " 0 where the body is the raw bytes of the model's only input",
+    "schema": {"type": "integer", "minimum": 0},
 }
 _FILE = schemas.fields({}, file=schemas.BYTES)
 _PICTURE: Document = {
@@ -250,10 +251,15 @@ def _aliases() -> Operations:
         )
     }
     for path, what, answer in (
+        ("/v1/models", "Every model", schemas.MODEL_NAMES),
         ("/api/v1/models", "Every model and whether it is ready", schemas.MODELS),
         ("/api/v1/stats", "Statistics of every model", schemas.STATISTICS),
     ):
         operations["get", path] = _operation("aliases", what, answer, (), (), path)
+    one = "/v1/models/{name}"
+    operations["get", one] = _operation(
+        "aliases", "Whether the model is ready", schemas.MODEL_READY, (404, 504), (_NAME,), one
+    )
     return operations
 
 

@@ -117,7 +117,7 @@ LOG_SETTINGS = closed(
     log_warning=FLAG,
     log_error=FLAG,
     log_verbose_level=COUNT,
-    log_format={"enum": ["default"]},
+    log_format={"enum": ["default", "ISO8601"]},
 )
 TRACE_SETTINGS = closed(**dict.fromkeys(DEFAULTS, ANYTHING))
 
@@ -148,6 +148,7 @@ NAMED_LOAD: Schema = {
     "anyOf": [{"required": ["model"]}, {"required": ["name"]}],
 }
 LOADED = fields({"model": TEXT, "ready": FLAG})
+MODEL_NAMES = fields({"models": array(TEXT)})
 MODELS = fields({"models": array(fields({"name": TEXT, "ready": FLAG}))})
 PIPELINES = fields({"pipelines": {"type": "object"}})
 RESULT = fields({"id": TEXT, "pipeline": TEXT, "result": ANYTHING}, filtered=FLAG)

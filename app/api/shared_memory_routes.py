@@ -11,11 +11,23 @@ from app.api.dataplane import DataPlane
 from app.api.fields import text, whole
 from app.api.http import json_response
 from app.api.repository import fields_of
-from app.api.shared_memory import switched_on
-from app.errors import InvalidInput, NotSupported
+from app.api.shared_memory import SharedMemory, switched_on
+from app.errors import InvalidInput, NotSupported, RegionNotFound
 from app.limits import Limits
 
 NO_CUDA = "CUDA shared memory is not served; there is system shared memory, if it is switched on"
+
+
+def no_cuda_regions(memory: SharedMemory | None, name: str | None = None) -> None:
+    """Finds no region of an accelerator, since there can be none: clients of system shared memory
+    ask for them, and remove them, before they begin.
+
+    Raises RegionNotFound for a `name`, and NotSupported where there is no shared memory at all.
+    """
+    if memory is None:
+        raise NotSupported(NO_CUDA)
+    if name is not None:
+        raise RegionNotFound(f"there is no CUDA shared memory region {name!r}")
 
 
 def shared_memory_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:
@@ -42,21 +54,28 @@ def shared_memory_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute
         switched_on(dataplane.memory).unregister(request.path_params.get("name"))
         return json_response({})
 
-    async def no_cuda(_: Request) -> Response:
+    async def cuda_status(request: Request) -> Response:
+        no_cuda_regions(dataplane.memory, request.path_params.get("name"))
+        return json_response([])
+
+    async def cuda_register(_: Request) -> Response:
         raise NotSupported(NO_CUDA)
 
-    calls = [
-        ("/status", status, "GET"),
-        ("/unregister", unregister, "POST"),
-        ("/region/{name}/status", status, "GET"),
-        ("/region/{name}/register", register, "POST"),
-        ("/region/{name}/unregister", unregister, "POST"),
-    ]
+    async def cuda_unregister(_: Request) -> Response:
+        no_cuda_regions(dataplane.memory)
+        return json_response({})
+
     return [
         route
-        for path, call, method in calls
+        for prefix, told, taken, removed in (
+            ("/v2/systemsharedmemory", status, register, unregister),
+            ("/v2/cudasharedmemory", cuda_status, cuda_register, cuda_unregister),
+        )
         for route in (
-            Route(f"/v2/systemsharedmemory{path}", call, methods=[method]),
-            Route(f"/v2/cudasharedmemory{path}", no_cuda, methods=[method]),
+            Route(f"{prefix}/status", told, methods=["GET"]),
+            Route(f"{prefix}/unregister", removed, methods=["POST"]),
+            Route(f"{prefix}/region/{{name}}/status", told, methods=["GET"]),
+            Route(f"{prefix}/region/{{name}}/register", taken, methods=["POST"]),
+            Route(f"{prefix}/region/{{name}}/unregister", removed, methods=["POST"]),
         )
     ]

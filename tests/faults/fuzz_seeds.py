@@ -70,7 +70,7 @@ SEEDS: tuple[Seed, ...] = (
             *("/v2/models/identity", "/v2/models/identity/config", "/v2/models/identity/stats"),
             *("/v2/models/identity/versions/2/ready", "/v2/trace/setting", "/v1/pipelines"),
             *("/v1/status", "/metrics", "/api/v1/models", "/api/v1/stats", "/health", "/healthz"),
-            *("/openapi.json", "/docs"),
+            *("/openapi.json", "/docs", "/v1/models", "/v1/models/identity"),
         )
     ),
     _json("/v2/repository/index", {"ready": True}),

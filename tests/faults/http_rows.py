@@ -120,6 +120,7 @@ FORM: tuple[Row, ...] = (
     row(21, "a length in words", BINARY, 400, JSON_LENGTH, headers={JSON_LENGTH: "ten"}),
     row(21, "a length that ends in the JSON", BINARY, 400, headers={JSON_LENGTH: "20"}),
     row(21, "a length that is missing", BINARY, 400),
+    row(21, "a length of 0 before JSON", BINARY, 400, JSON_LENGTH, headers={JSON_LENGTH: "0"}),
     binary("one byte too few", {"binary_data_size": 11}, bytes(11), "binary_data_size"),
     binary("one byte too many", {"binary_data_size": 13}, bytes(13), "binary_data_size"),
     binary("more than the body", {"binary_data_size": 12}, bytes(11), "11 are left"),

@@ -40,6 +40,8 @@ async def test_every_call_of_the_protocol(client: triton.InferenceServerClient) 
     assert await client.is_server_ready()
     assert await client.is_model_ready("digits")
     assert await client.is_model_ready("digits", "1")
+    assert not await client.is_model_ready("digits", "2")
+    assert not await client.is_model_ready("absent")
     server = await client.get_server_metadata()
     assert server.name == "manta"
     metadata = await client.get_model_metadata("digits")
@@ -80,7 +82,12 @@ async def test_the_blocking_client_with_its_stream(served: Served) -> None:
         answers: queue.Queue[str] = queue.Queue()
 
         def heard(result: tritonclient.grpc.InferResult | None, error: object) -> None:
-            answers.put(str(error) if result is None else result.get_response().id)
+            if result is None:
+                answers.put(str(error))
+            else:
+                answer = result.get_response()
+                assert answer.parameters["triton_final_response"].bool_param
+                answers.put(answer.id)
 
         with tritonclient.grpc.InferenceServerClient(served.address) as blocking:
             blocking.infer("digits", [tensor(IMAGE)])
@@ -91,9 +98,10 @@ async def test_the_blocking_client_with_its_stream(served: Served) -> None:
             blocking.stop_stream()
         return found
 
-    found = await asyncio.to_thread(talk)
-    assert found.count("digits") == 2
-    assert any("nowhere" in text and "no model" in text for text in found)
+    first, second, third = await asyncio.to_thread(talk)
+    assert first == third == "digits"
+    assert "nowhere" in second
+    assert "no model" in second
 
 
 async def test_a_stream_that_ends_while_requests_wait_frees_them(

@@ -145,8 +145,14 @@ async def test_status_and_what_the_extension_is_called(client: Client) -> None:
             await client.calls.register_system_shared_memory("in", f"{KEY}_in", 100)
     with pytest.raises(InferenceServerException, match="there is no shared memory region"):
         await client.calls.get_system_shared_memory_status("absent")
+
+
+async def test_the_calls_for_cuda_that_clients_make_all_the_same(client: Client) -> None:
+    await client.calls.unregister_cuda_shared_memory()
+    status = await client.calls.get_cuda_shared_memory_status()
+    assert not (status if isinstance(status, list) else status.regions)
     with pytest.raises(InferenceServerException, match="CUDA"):
-        await client.calls.get_cuda_shared_memory_status()
+        await client.calls.register_cuda_shared_memory("r", b"", 0, 8)
 
 
 @pytest.mark.parametrize(

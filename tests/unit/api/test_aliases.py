@@ -88,6 +88,18 @@ async def test_models_load_stats_and_health(
         assert (await client.get(path)).status_code == 200
 
 
+async def test_models_as_the_first_protocol_of_kserve_tells_them() -> None:
+    client = client_of(await gateway(Limits(), None, slow=FakeHandle(state="loading")))
+    assert (await client.get("/v1/models")).json() == {"models": ["fake", "slow"]}
+    for name, is_ready in (("fake", True), ("slow", False)):
+        response = await client.get(f"/v1/models/{name}")
+        assert (response.status_code, response.json()) == (200, {"name": name, "ready": is_ready})
+    refuses(await client.get("/v1/models/absent"), 404, "absent")
+    for response in (await client.get("/v1/models/fake:predict"), await client.post("/v1/models")):
+        refuses(response, 405)
+        assert response.headers["allow"]
+
+
 class Unreachable(FakeHandle):
     """Its process cannot even be asked."""
 

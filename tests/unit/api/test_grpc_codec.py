@@ -95,6 +95,7 @@ def test_an_answer_of_any_size_is_a_whole_message(size: int) -> None:
     response = InferenceResponse("m", "3", {"a": np.zeros(size, np.uint8), "b": np.ones(1)}, "i")
     encoded = encode_response(response)
     read = pb.ModelStreamInferResponse.FromString(streamed(encoded)).infer_response
+    assert read.parameters.pop("triton_final_response").bool_param is True
     assert read == pb.ModelInferResponse.FromString(encoded)
     assert (read.model_name, read.model_version, read.id) == ("m", "3", "i")
     assert [len(raw) for raw in read.raw_output_contents] == [size, 8]

@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -10,8 +11,23 @@ from google.protobuf.message import Message
 from app.api.dataplane import DataPlane
 from app.api.grpc_servicer import STREAM_WINDOW, GrpcServicer
 from app.api.proto import inference_pb2 as pb
-from app.errors import DeadlineExceeded, InferenceFailed, MantaError, ModelNotFound, QueueFull
-from app.types import Arrays, InferenceRequest, InferenceResponse, JsonValue, ModelState
+from app.api.shared_memory import SharedMemory, SharedMemoryConfig
+from app.errors import (
+    DeadlineExceeded,
+    InferenceFailed,
+    MantaError,
+    ModelNotFound,
+    ModelNotReady,
+    QueueFull,
+)
+from app.types import (
+    Arrays,
+    InferenceRequest,
+    InferenceResponse,
+    JsonValue,
+    ModelMetadata,
+    ModelState,
+)
 from tests.fakes.grpc import Aborted, FakeContext, sent
 from tests.fakes.models import FakeHandle
 
@@ -147,18 +163,36 @@ async def test_a_cancelled_call_cancels_what_it_waits_for() -> None:
     assert handle.cancelled == ["a"]
 
 
-async def test_a_stream_answers_in_the_order_of_completion() -> None:
+async def test_a_stream_runs_its_requests_at_once_and_answers_in_their_order() -> None:
     handle = SlowHandle()
     messages = [request(request_id=name).SerializeToString() for name in "abc"]
     answers = servicer(handle).stream(sent(*messages), FakeContext())
-    order = []
-    for name in ("c", "a", "b"):
-        handle.may_answer.setdefault(name, asyncio.Event()).set()
-        answer = pb.ModelStreamInferResponse.FromString(await anext(answers))
-        order.append(answer.infer_response.id)
-    assert order == ["c", "a", "b"]
-    with pytest.raises(StopAsyncIteration):
-        await anext(answers)
+    first = asyncio.ensure_future(anext(answers))
+    await until(lambda: len(handle.may_answer) == 3)
+    for name in ("c", "b"):
+        handle.may_answer[name].set()
+    await until(lambda: len(handle.requests) == 2)
+    assert not first.done()
+    handle.may_answer["a"].set()
+    told = [await first, *[answer async for answer in answers]]
+    order = [pb.ModelStreamInferResponse.FromString(each).infer_response.id for each in told]
+    assert order == ["a", "b", "c"]
+    assert [asked.id for asked in handle.requests] == ["c", "b", "a"]
+
+
+async def test_a_cancelled_stream_cancels_every_request_of_it() -> None:
+    """Also when its caller has sent all of them, and one is answered but not sent."""
+    handle = SlowHandle()
+    messages = [request(request_id=name).SerializeToString() for name in "abc"]
+    answers = servicer(handle).stream(sent(*messages), FakeContext())
+    first = asyncio.ensure_future(anext(answers))
+    await until(lambda: len(handle.may_answer) == 3)
+    handle.may_answer["b"].set()
+    await until(lambda: len(handle.requests) == 1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await until(lambda: sorted(handle.cancelled) == ["a", "c"])
 
 
 async def test_an_error_in_a_stream_is_one_answer_of_it() -> None:
@@ -166,10 +200,13 @@ async def test_an_error_in_a_stream_is_one_answer_of_it() -> None:
     messages = (unknown.SerializeToString(), b"\xff", good.SerializeToString())
     stream = servicer(FakeHandle()).stream(sent(*messages), FakeContext())
     answers = [pb.ModelStreamInferResponse.FromString(answer) async for answer in stream]
-    told = {answer.infer_response.id: answer.error_message for answer in answers}
-    assert "nowhere" in told["1"]
-    assert "ModelInferRequest" in told[""]
-    assert told["3"] == ""
+    assert [answer.infer_response.id for answer in answers] == ["1", "", "3"]
+    told = [answer.error_message for answer in answers]
+    assert "nowhere" in told[0]
+    assert "ModelInferRequest" in told[1]
+    assert told[2] == ""
+    final = ["triton_final_response" in answer.infer_response.parameters for answer in answers]
+    assert final == [False, False, True]
 
 
 async def test_a_stream_is_not_read_faster_than_it_is_answered() -> None:
@@ -192,6 +229,41 @@ async def test_a_stream_is_not_read_faster_than_it_is_answered() -> None:
     assert isinstance(answers, AsyncGenerator)
     await answers.aclose()
     await until(lambda: len(handle.cancelled) == STREAM_WINDOW - 1)
+
+
+class Away(FakeHandle):
+    """Ready when it is asked, and unloaded a moment later."""
+
+    async def metadata(self, version: str | None = None) -> ModelMetadata:
+        raise ModelNotReady("model 'fake' is unloaded")
+
+
+@pytest.mark.parametrize(
+    ("handle", "name", "version", "ready"),
+    [
+        (FakeHandle(), "fake", "", True),
+        (FakeHandle(), "fake", "1", True),
+        (FakeHandle(), "fake", "2", False),
+        (FakeHandle(), "absent", "", False),
+        (FakeHandle(), "absent", "1", False),
+        (FakeHandle(state="unloaded"), "fake", "", False),
+        (FakeHandle(state="unloaded"), "fake", "1", False),
+        (Away(), "fake", "1", False),
+    ],
+)
+async def test_what_is_not_there_is_not_ready(
+    handle: FakeHandle, name: str, version: str, ready: bool
+) -> None:
+    asked = pb.ModelReadyRequest(name=name, version=version)
+    answer = await call(servicer(handle), "ModelReady", asked)
+    assert pb.ModelReadyResponse.FromString(answer).ready is ready
+
+
+async def test_a_version_that_can_be_none_is_refused() -> None:
+    asked = pb.ModelReadyRequest(name="fake", version="x")
+    with pytest.raises(Aborted, match="version") as raised:
+        await call(servicer(FakeHandle()), "ModelReady", asked)
+    assert raised.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_the_repository_is_told_and_changed() -> None:
@@ -232,12 +304,30 @@ async def test_a_bad_override_is_refused(name: str, text: str, named: str) -> No
         "RepositoryModelUnload",
         "RepositoryIndex",
         "SystemSharedMemoryStatus",
+        "CudaSharedMemoryStatus",
         "CudaSharedMemoryRegister",
+        "CudaSharedMemoryUnregister",
     ],
 )
 async def test_what_is_not_served_says_so(name: str) -> None:
     with pytest.raises(Aborted) as raised:
         await call(servicer(FakeHandle()), name, pb.RepositoryIndexRequest())
+    assert raised.value.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_beside_system_shared_memory_there_is_none_of_cuda(tmp_path: Path) -> None:
+    memory = SharedMemory(SharedMemoryConfig(), tmp_path / "registry", tmp_path)
+    serve = GrpcServicer(DataPlane({}, memory=memory), timeout_s=30.0)
+    for name, field in (("", b""), ("r", b"\x0a\x01r")):
+        asked = pb.SystemSharedMemoryStatusRequest(name=name)
+        assert asked.SerializeToString() == field  # as it is in CUDA's messages
+        assert await call(serve, "CudaSharedMemoryUnregister", asked) == b""
+    assert await call(serve, "CudaSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest()) == b""
+    with pytest.raises(Aborted, match="'r'") as raised:
+        await call(serve, "CudaSharedMemoryStatus", asked)
+    assert raised.value.code is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(Aborted, match="CUDA") as raised:
+        await call(serve, "CudaSharedMemoryRegister", asked)
     assert raised.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 

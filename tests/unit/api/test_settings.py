@@ -1,6 +1,6 @@
 """The model repository, log and trace settings and shared memory, over HTTP."""
 
-import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from app.api.dataplane import DataPlane
 from app.api.gateway import build_gateway_app
 from app.api.shared_memory import SharedMemory, SharedMemoryConfig
 from app.limits import Limits
-from app.telemetry.logging import configure_logging
 from tests.fakes.control import FakeControl
 from tests.fakes.http import client_of, refuses
+from tests.fakes.log import Log, captured_log
 from tests.fakes.models import FakeHandle
 from tests.fakes.pipelines import PipelineBench
 from tests.unit.api.alias_app import gateway, statuses
@@ -65,24 +65,53 @@ async def test_the_repository_is_told_as_an_extension(client: httpx.AsyncClient)
 
 
 @pytest.fixture
-def log_level() -> Iterator[None]:
-    yield
-    configure_logging()
+def log() -> Iterator[Log]:
+    with captured_log() as written:
+        yield written
 
 
-@pytest.mark.usefixtures("log_level")
-async def test_log_settings_take_effect(client: httpx.AsyncClient) -> None:
+async def test_log_settings_take_effect(client: httpx.AsyncClient, log: Log) -> None:
+    assert log.kinds() == ["info", "warning", "error"]
     answer = (await client.post("/v2/logging", json={"log_verbose_level": 1})).json()
     assert answer["log_verbose_level"] == 1
-    assert logging.getLogger("app").level == logging.DEBUG
+    assert log.kinds() == ["debug", "info", "warning", "error"]
     change = {"log_verbose_level": 0, "log_info": False}
     await client.post("/v2/logging", json=change)
-    assert logging.getLogger("app").level == logging.WARNING
+    assert log.kinds() == ["warning", "error"]
     assert change.items() <= (await client.get("/v2/logging")).json().items()
 
 
-@pytest.mark.usefixtures("log_level")
-@pytest.mark.parametrize("change", [{"log_file": "x"}, {"log_info": 1}, {"nonsense": True}])
+@pytest.mark.parametrize("off", ["info", "warning", "error"])
+async def test_each_kind_of_log_line_is_switched_on_its_own(
+    client: httpx.AsyncClient, log: Log, off: str
+) -> None:
+    await client.post("/v2/logging", json={f"log_{off}": False})
+    assert log.kinds() == [kind for kind in ("info", "warning", "error") if kind != off]
+    await client.post("/v2/logging", json={"log_verbose_level": 2})
+    assert log.kinds() == [kind for kind in ("debug", "info", "warning", "error") if kind != off]
+    await client.post("/v2/logging", json={"log_verbose_level": 0, f"log_{off}": True})
+    assert log.kinds() == ["info", "warning", "error"]
+
+
+async def test_the_form_of_times_in_the_log(client: httpx.AsyncClient, log: Log) -> None:
+    iso8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 ERROR")
+    for form, expected in (("ISO8601", True), ("default", False)):
+        answer = (await client.post("/v2/logging", json={"log_format": form})).json()
+        assert answer["log_format"] == form
+        assert bool(iso8601.match(log.lines()[-1])) is expected
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"log_file": "x"},
+        {"log_info": 1},
+        {"log_verbose_level": True},
+        {"log_format": "iso8601"},
+        {"nonsense": True},
+    ],
+)
 async def test_log_settings_that_are_refused_change_nothing(
     client: httpx.AsyncClient, change: dict[str, object]
 ) -> None:
@@ -147,6 +176,7 @@ async def test_shared_memory_is_off_unless_it_is_configured(client: httpx.AsyncC
     for path in (f"{MEMORY}/unregister", f"{MEMORY}/region/r/register"):
         refuses(await client.post(path, json={}), 501, "shared_memory, in the args")
     refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")
+    refuses(await client.post("/v2/cudasharedmemory/unregister"), 501, "CUDA")
     refuses(await client.post("/v2/cudasharedmemory/region/r/register"), 501, "CUDA")
 
 
@@ -173,4 +203,16 @@ async def test_regions_are_registered_over_http(tmp_path: Path) -> None:
     assert (await client.post(f"{MEMORY}/region/r/unregister")).status_code == 200
     refuses(await client.get(f"{MEMORY}/region/r/status"), 404, "'r'")
     assert (await client.get(f"{MEMORY}/status")).json() == []
-    refuses(await client.get("/v2/cudasharedmemory/status"), 501, "CUDA")
+
+
+async def test_beside_system_shared_memory_there_is_none_of_cuda(tmp_path: Path) -> None:
+    memory = SharedMemory(SharedMemoryConfig(), tmp_path / "registry", tmp_path)
+    host = PipelineBench().host("pipelines: []\n")
+    dataplane = DataPlane({"fake": FakeHandle()}, memory=memory)
+    client = client_of(build_gateway_app(dataplane, host, statuses, 5.0))
+    cuda = "/v2/cudasharedmemory"
+    assert (await client.get(f"{cuda}/status")).json() == []
+    for path in (f"{cuda}/unregister", f"{cuda}/region/r/unregister"):
+        assert (await client.post(path)).json() == {}
+    refuses(await client.get(f"{cuda}/region/r/status"), 404, "'r'")
+    refuses(await client.post(f"{cuda}/region/r/register", json={}), 501, "CUDA")
