@@ -9,22 +9,16 @@ from app.errors import RequestError
 SAME_FAILURES = 3
 """So many runs in a row that fail in the same way make the model a suspect."""
 
-UNPROBED_FAILURES = 16
-"""So many make a model that has no probe faulty: more than the 13 runs that one bad request can
-fail in a row, a batch of 4096 being run in halves until it stands alone."""
-
 
 class Health:
     """Watches the runs of one model, one at a time in each thread.
 
-    A suspect is tried with `probe`, an input that once worked: only if that fails too is the model
+    A suspect is tried with `probe`, a run that once worked: only if that fails too is the model
     itself at fault, for good. A run that takes longer than `max_run_seconds` is taken to hang, for
     as long as it lasts. A RequestError is the request's fault, and does not count.
 
-    Without a probe there is nothing to try it with: more failures of one kind in a row are taken
-    for the model's own, since one that is ready for ever and answers nobody would never be
-    replaced. So whoever sends it nothing but what it fails on, while nobody else's request works,
-    has its process replaced; a probe is what protects from that.
+    `probe` is None until there is one. As long as nothing ever worked, a broken model cannot be
+    told from wrong requests, whose senders must not be able to have its process replaced.
     """
 
     def __init__(
@@ -34,7 +28,7 @@ class Health:
         max_run_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
-        self._probe = probe
+        self.probe = probe
         self._max_run_seconds = max_run_seconds
         self._monotonic = monotonic
         self._started: dict[int, float] = {}
@@ -68,12 +62,9 @@ class Health:
         signature = f"{type(error).__name__}: {error}"
         self._times = self._times + 1 if signature == self._last else 1
         self._last = signature
-        if self._probe is None:
-            if self._times >= UNPROBED_FAILURES:
-                self._fault = f"the last {self._times} runs failed alike: {type(error).__name__}"
-        elif self._times >= SAME_FAILURES:
+        if self._times >= SAME_FAILURES and self.probe is not None:
             self._times = 0
             try:
-                self._probe()
+                self.probe()
             except Exception as broken:  # noqa: BLE001 - a runtime may raise anything
-                self._fault = f"every run fails, the warm-up too: {type(broken).__name__}"
+                self._fault = f"every run fails, the probe too: {type(broken).__name__}"

@@ -32,7 +32,8 @@ class ModelVersion:
 
     Built around a model that is loaded already. The runs happen on a thread for each of the model's
     instances, or on the event loop where the model is steady and they are known to be very short.
-    `probe` is an input that the model has answered, where there is one: see `models.health`.
+    `probe` is an input that the model has answered, by default the first request that it answers:
+    see `models.health`.
     """
 
     def __init__(
@@ -211,7 +212,15 @@ class ModelVersion:
             self._health.run_failed(error)
             raise
         self._health.run_worked()
+        if self._health.probe is None:
+            self._health.probe = partial(self._model.predict, self._first_row(inputs))
         return outputs
+
+    def _first_row(self, inputs: Arrays) -> Arrays:
+        """A copy: what a request came in, or the memory it shares, must not be held or change."""
+        if self.metadata.max_batch_size > 0:
+            inputs = {name: array[:1] for name, array in inputs.items()}
+        return {name: array.copy() for name, array in inputs.items()}
 
     def _rows(self, batch: Sequence[Arrays]) -> list[int]:
         if self.metadata.max_batch_size == 0:

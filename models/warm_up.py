@@ -31,8 +31,8 @@ def warm_up(model: Model, config: ModelConfig) -> Arrays | None:
     inputs, reason = first_run(model, config)
     if inputs is None:
         logger.warning(
-            "model %r is served without a warm-up: %s; requests that fail alike will be taken for"
-            " its own fault: give shapes that it can run, under `warm_up` in model.yaml",
+            "model %r is served without a warm-up: %s; give shapes that it can run, under `warm_up`"
+            " in model.yaml",
             *(config.name, reason),
         )
     elif model.metadata.max_batch_size > 0:

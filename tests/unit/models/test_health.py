@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from app.errors import InvalidInput
-from models.health import UNPROBED_FAILURES, Health
+from models.health import Health
 
 
 class Time:
@@ -38,7 +38,7 @@ def test_fault_030_three_equal_failures_and_a_failing_probe() -> None:
     fail(health, "gone", "gone")
     assert health.fault == ""
     fail(health, "gone")
-    assert health.fault == "every run fails, the warm-up too: OSError"
+    assert health.fault == "every run fails, the probe too: OSError"
 
 
 @pytest.mark.parametrize("texts", [("a", "b", "c"), ("a", "a", "b", "a", "a")])
@@ -63,27 +63,23 @@ def test_a_run_that_works_forgets_the_failures() -> None:
     assert health.fault == ""
 
 
-def test_fault_030_without_a_probe_more_failures_are_needed() -> None:
+def test_fault_034_requests_cannot_break_what_never_worked() -> None:
     health = watch(None)
-    fail(health, *["gone"] * (UNPROBED_FAILURES - 1))
+    fail(health, *["poison"] * 50)
     assert health.fault == ""
+
+
+def test_fault_030_what_has_worked_once_is_a_probe() -> None:
+    health = watch(None)
+    fail(health, "gone", "gone", "gone")
+    health.probe = breaks
     fail(health, "gone")
-    assert health.fault == "the last 16 runs failed alike: RuntimeError"
-
-
-def test_fault_034_without_a_probe_one_request_that_works_is_enough() -> None:
-    health = watch(None)
-    for _ in range(2):
-        fail(health, *["poison"] * (UNPROBED_FAILURES - 1))
-        health.run_starts()
-        health.run_worked()
-    fail(health, *map(str, range(UNPROBED_FAILURES)))
-    assert health.fault == ""
+    assert health.fault == "every run fails, the probe too: OSError"
 
 
 def test_fault_034_requests_that_are_wrong_in_themselves_do_not_count() -> None:
     for health in (watch(None), watch(breaks)):
-        for _ in range(UNPROBED_FAILURES):
+        for _ in range(10):
             health.run_starts()
             health.run_failed(InvalidInput("bytes that are no text"))
         assert health.fault == ""

@@ -291,7 +291,7 @@ async def test_fault_030_a_session_that_is_gone_is_not_ready(
         with pytest.raises(InferenceFailed):
             await service.infer(request)
     assert await service.ready() is False
-    with pytest.raises(ModelNotReady, match="every run fails, the warm-up too: OSError"):
+    with pytest.raises(ModelNotReady, match="every run fails, the probe too: OSError"):
         await service.infer(request)
     serve(monkeypatch, FakeModel())
     await service.reload()

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from app.errors import DeadlineExceeded, InferenceFailed, InvalidInput, ModelNotReady, QueueFull
 from app.types import Array, Arrays, InferenceRequest, InferenceResponse, ModelMetadata, TensorSpec
-from models.health import UNPROBED_FAILURES
 from models.version import ModelVersion
 from tests.fakes.models import METADATA, FakeModel, doubled
 
@@ -216,18 +215,30 @@ async def test_fault_031_an_answer_that_does_not_fit_fails(
             await version.infer(request(rows(1, 2)))
 
 
-async def test_fault_030_a_model_without_a_probe_that_fails_every_request() -> None:
-    def gone(inputs: Arrays) -> Arrays:
-        raise OSError("the device is gone")
+async def test_fault_030_the_first_request_that_worked_is_the_probe() -> None:
+    is_gone = False
 
-    async with served(FakeModel(gone)) as version:
-        for _ in range(UNPROBED_FAILURES):
-            assert version.fault == ""
-            with pytest.raises(OSError, match="the device is gone"):
-                await version.infer(request(rows(1)))
-        assert version.fault == "the last 16 runs failed alike: OSError"
-        with pytest.raises(ModelNotReady, match="out of order: the last 16 runs failed alike"):
-            await version.infer(request(rows(1)))
+    def answer(inputs: Arrays) -> Arrays:
+        if is_gone or inputs["x"][0, 0] < 0:
+            raise OSError("it cannot be run")
+        return doubled(inputs)
+
+    async def fails(version: ModelVersion, value: float, times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(OSError, match="it cannot be run"):
+                await version.infer(request(rows(value)))
+
+    async with served(FakeModel(answer)) as version:
+        await fails(version, -1, times=4)
+        assert version.fault == ""
+        first = rows(1, 2)
+        await version.infer(request(first))
+        first[:] = -1
+        await fails(version, -1, times=4)
+        assert version.fault == "", "the probe is a copy, and still works"
+        is_gone = True
+        await fails(version, 1, times=2)
+        assert version.fault == "every run fails, the probe too: OSError"
 
 
 async def test_short_runs_stay_on_the_event_loop() -> None:
