@@ -33,8 +33,12 @@ def _best(scores: Array, name: str, count: int, labels: tuple[str, ...], is_batc
     if scores.dtype.kind not in "iuf":
         raise InvalidInput(f"output {name!r} cannot be classified: its elements are no scores")
     rows = scores.reshape(scores.shape[0], -1) if is_batched else scores.reshape(1, -1)
-    order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
-    form = "f" if scores.dtype.kind == "f" else "d"
+    is_whole = scores.dtype.kind != "f"
+    falling = (
+        np.invert(rows) if is_whole else np.negative(rows)
+    )  # the complement of whole numbers cannot overflow
+    order = np.argsort(falling, axis=1, kind="stable")[:, :count]
+    form = "d" if is_whole else "f"
     best = np.empty(order.shape, dtype=np.object_)
     for (row, place), index in np.ndenumerate(order):
         label = f":{labels[index]}" if index < len(labels) else ""

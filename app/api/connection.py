@@ -31,7 +31,6 @@ _LINGER_SECONDS = 2.0
 """How long a client that was answered early may go on sending before it is cut off; cut off at
 once, it might not get to read the answer."""
 
-
 _ENDING_SECONDS = 5
 """How long a process that ends lets a request go on. Serve kills a replica 10 s after it was told
 to end (deployments/options.py), of which it goes on as before for the first 3 s."""

@@ -118,7 +118,8 @@ def _read_orientation(segment: bytes) -> int:
     if not segment.startswith(_EXIF) or number(2, 2) != 42:
         return 1
     directory = number(4, 4)
-    for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+    declared = directory + 2 + 12 * number(directory, 2)
+    for entry in range(directory + 2, min(declared, len(tiff)), 12):  # not what is only declared
         if number(entry, 2) == _ORIENTATION_TAG:
             value = number(entry + 8, 2)
             return value if value in _ORIENTATIONS else 1

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from app.api.proto import inference_pb2 as pb
+from tests.faults.acting_product import acting_product
 from tests.faults.acts import INFER, grpc_message
-from tests.faults.models import GOOD, write_repository
-from tests.integration.product import Product, project_files
+from tests.faults.models import GOOD
+from tests.integration.product import Product
 
 pytestmark = pytest.mark.integration
 
@@ -20,24 +21,7 @@ REPLACED_SECONDS = 10.0
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    folder = tmp_path_factory.mktemp("product")
-    serve, _ = project_files()
-    gateway, own = serve["applications"][:2]
-    shared = {"repositories": [str(write_repository(folder / "models"))]}
-    gateway["args"] = {
-        **shared,
-        "inline": [GOOD],
-        "remote": ["acting"],
-        "loaded_models_file": str(folder / "loaded.json"),
-    }
-    own |= {
-        "name": "acting",
-        "route_prefix": "/v2/models/acting",
-        "import_path": "tests.faults.acting_application:build",
-        "args": {**shared, "model": "acting"},
-    }
-    serve["applications"] = [gateway, own]
-    running = Product(folder, serve, {"version": 1})
+    running = acting_product(tmp_path_factory.mktemp("product"))
     try:
         running.start()
         yield running

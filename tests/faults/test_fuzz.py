@@ -33,7 +33,7 @@ JSON = {"content-type": "application/json"}
         Answer(503, {"content-type": "text/plain"}, b"Service Unavailable"),
         Answer(400, JSON, b"Bad Request"),
         Answer(400, JSON, b'{"detail": "wrong"}'),
-        Answer(400, JSON, b'{"error": "no file /home/me/model.onnx"}'),
+        Answer(400, JSON, b'{"error": "no file /var/lib/model.onnx"}'),
         Answer(302, JSON, b""),
     ],
 )

@@ -35,6 +35,9 @@ def before_end(png: bytes, chunks: bytes) -> bytes:
     return png[:at] + chunks + png[at:]
 
 
+EMPTY_EXIF = b"\xff\xe1\0\x12Exif\0\0" + struct.pack("<2sHIH", b"II", 42, 8, 65_535)
+
+
 def form(*parts: bytes) -> bytes:
     return b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
 
@@ -95,6 +98,11 @@ def without_blocking(plane: InferencePlane, ask: Callable[[], Answer]) -> Answer
             JPEG[:2] + b"\xff\xfe\0\x02" * 250_000 + JPEG[2:],
             *(400, "segments"),
             id="jpeg of 250,000 segments",
+        ),
+        pytest.param(
+            JPEG[:2] + EMPTY_EXIF * 60_000 + JPEG[2:],
+            *(400, "segments"),
+            id="jpeg of 60,000 directories that declare 65,535 entries each",
         ),
     ],
 )

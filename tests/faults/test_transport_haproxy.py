@@ -16,9 +16,10 @@ from websockets.sync.client import connect
 
 from app.api.proto import inference_pb2 as pb
 from tests.faults.abuse import BODY, INFER, ends, head
-from tests.faults.models import GOOD, write_repository
+from tests.faults.acting_product import acting_product
+from tests.faults.models import GOOD
 from tests.faults.wire import Connection, request
-from tests.integration.product import Product, project_files
+from tests.integration.product import Product
 
 pytestmark = pytest.mark.integration
 
@@ -31,23 +32,7 @@ SILENT_SECONDS = 30.0
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    folder = tmp_path_factory.mktemp("product")
-    serve, _ = project_files()
-    gateway, own = serve["applications"][:2]
-    shared = {"repositories": [str(write_repository(folder / "models"))]}
-    gateway["args"] = {
-        **shared,
-        "inline": [GOOD],
-        "loaded_models_file": str(folder / "loaded.json"),
-    }
-    own |= {
-        "name": "acting",
-        "route_prefix": "/v2/models/acting",
-        "import_path": "tests.faults.acting_application:build",
-        "args": {**shared, "model": "acting"},
-    }
-    serve["applications"] = [gateway, own]
-    running = Product(folder, serve, {"version": 1})
+    running = acting_product(tmp_path_factory.mktemp("product"))
     running.environ["RAY_SERVE_HAPROXY_MAXCONN"] = str(PLACES)
     try:
         running.start()

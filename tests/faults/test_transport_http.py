@@ -219,6 +219,6 @@ def test_fault_057_a_process_without_descriptors_left_recovers(small: InferenceP
         for _ in range(120):
             stack.enter_context(Connection(small.port))
         time.sleep(0.5)
-        assert small.fds() <= limit
+        assert small.fds() >= limit - 1, "it had descriptors left"
     assert settled(lambda: answers(small))
     small.well()

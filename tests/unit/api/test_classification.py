@@ -22,6 +22,12 @@ def test_whole_numbers_have_no_decimals(dtype: npt.DTypeLike) -> None:
     assert best(rows) == [[b"9:1", b"4:2"], [b"100:0", b"1:1"]]
 
 
+def test_whole_numbers_that_are_one_as_floats_are_told_apart() -> None:
+    assert best(np.array([[2**62, 2**62 + 1]])) == [
+        [b"4611686018427387905:1", b"4611686018427387904:0"]
+    ]
+
+
 def test_whole_numbers_are_told_in_full() -> None:
     assert best(np.array([[-(2**63), 2**63 - 1]])) == [
         [b"9223372036854775807:1", b"-9223372036854775808:0"]
