@@ -38,8 +38,8 @@ class Clock(Protocol):
 class Model(Protocol):
     """One version of a model on one accelerator. Synchronous and batch first.
 
-    Called by `models.service`: load once, predict many, unload once; `predict` from as many threads
-    at a time as there are `instances` and `spare_instances`.
+    Called by `models.serving.service`: load once, predict many, unload once; `predict` from as many
+    threads at a time as there are `instances` and `spare_instances`.
     """
 
     @property

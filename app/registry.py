@@ -85,4 +85,5 @@ NODES: Registry[Node] = Registry("node")
 """Factories take (config, context)."""
 
 RUNTIMES: Registry[Model] = Registry("runtime")
-"""Factories take (config, version): a `models.config.ModelConfig` and which version of it."""
+"""Factories take (config, version): a `models.repository.model_yaml.ModelConfig` and which version
+of it."""

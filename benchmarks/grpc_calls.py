@@ -6,8 +6,8 @@ Service and messages: Open Inference Protocol, `inference.GRPCInferenceService`.
 import grpc
 import numpy as np
 
-from app.api.grpc_servicer import SERVICE
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
+from app.api.grpc.servicer import SERVICE
 from benchmarks.bodies import DATATYPES, TOLERANCE
 from benchmarks.models import BenchmarkModel
 

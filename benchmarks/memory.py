@@ -14,8 +14,8 @@ import yaml
 from app.types import Array, Arrays
 from benchmarks.processes import free_ports, running
 from benchmarks.ray_config import PROJECT, Ports, ray_environment, serve_run, shipped_config
-from models.metadata import warm_up_inputs
-from models.repository import ModelRepository
+from models.repository.metadata import warm_up_inputs
+from models.repository.repository import ModelRepository
 
 SETTLE_SECONDS = 5.0
 TOLERANCE = 1e-3

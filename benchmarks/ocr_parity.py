@@ -23,8 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from app.imaging.values import Image
-from app.nodes.text_detection import DetectInputConfig, TextBoxesConfig, detect_input, text_boxes
-from app.nodes.text_recognition import TextCropsConfig, read_lines, text_crops
+from app.nodes.vision.text_detection import (
+    DetectInputConfig,
+    TextBoxesConfig,
+    detect_input,
+    text_boxes,
+)
+from app.nodes.vision.text_recognition import TextCropsConfig, read_lines, text_crops
 from app.types import Array, TextLine
 from tools.make_sample import SAMPLES, draw_lines, photograph
 

@@ -1,0 +1,1 @@
+"""The machines of a site; empty until there is more than one."""

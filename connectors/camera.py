@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from app.connector_config import ConnectorConfig
+from app.config.connectors import ConnectorConfig
 from app.errors import EndOfStream, NotConnected
 from app.interfaces import Clock, Received
 from app.registry import SOURCES

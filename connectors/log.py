@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from app.action_document import action_document, action_json
-from app.connector_config import ActionConfig
+from app.config.connectors import ActionConfig
+from app.formats.actions import action_document, action_json
 from app.registry import SINKS
 from app.types import Action
 

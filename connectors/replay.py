@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import orjson
 from pydantic import Field
 
-from app.connector_config import ConnectorConfig, OnFull
+from app.config.connectors import ConnectorConfig, OnFull
 from app.errors import ConnectorRejected, EndOfStream, InvalidInput, NotConnected
 from app.interfaces import Clock, Received
 from app.registry import SOURCES

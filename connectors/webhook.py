@@ -8,9 +8,9 @@ from urllib.parse import quote
 import httpx
 from pydantic import AnyHttpUrl, BaseModel, Field, SecretStr, UrlConstraints
 
-from app.action_document import action_json
-from app.connector_config import ActionConfig
+from app.config.connectors import ActionConfig
 from app.errors import ConnectorRejected, NotConnected
+from app.formats.actions import action_json
 from app.registry import SINKS
 from app.types import Action
 

@@ -1,0 +1,1 @@
+"""Ray Serve applications and their builders; thin, what decides anything is below."""

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from app.api.direct import DirectConfig
-from app.api.grpc_config import GrpcConfig
-from app.api.shared_memory import SharedMemory, SharedMemoryConfig
-from app.limits import Limits
+from app.api.codec.shared_memory import SharedMemory, SharedMemoryConfig
+from app.api.grpc.config import GrpcConfig
+from app.api.http.direct_server import DirectConfig
+from app.config.limits import Limits
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from ray.serve import Application
 
-from app.pipeline.streams import Streams
+from app.streams.streams import Streams
 from app.types import JsonValue
 from deployments.args import StreamsArgs
+from deployments.composition import Process, check_files
 from deployments.options import deploy
-from deployments.process import Process, check_files
 
 STREAMS_DEPLOYMENT = "Streams"
 

@@ -15,9 +15,9 @@ from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from app.config.limits import Limits
 from app.errors import MantaError, ModelNotReady
 from app.interfaces import ModelHandle
-from app.limits import Limits
 from app.types import JsonValue, ModelState
 from deployments.args import GatewayArgs, ModelArgs
 from deployments.connector import STREAMS_DEPLOYMENT
@@ -29,8 +29,8 @@ from deployments.handles import (
     deployment_handle,
 )
 from deployments.model import application
-from models.applications import Applications
-from models.loaded_file import Override
+from models.repository.loaded_file import Override
+from models.serving.applications import Applications
 
 logger = logging.getLogger(__name__)
 

@@ -10,24 +10,24 @@ from ray.serve import Application
 from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
-from app.api.direct import direct_doors
-from app.api.gateway import build_gateway_app
-from app.api.grpc_config import GrpcConfig
-from app.api.grpc_server import GrpcServer
-from app.config import GatewayConfig
+from app.api.grpc.config import GrpcConfig
+from app.api.grpc.server import GrpcServer
+from app.api.http.direct_server import direct_doors
+from app.api.http.gateway import build_gateway_app
+from app.config.pipelines import GatewayConfig
 from app.errors import ConfigurationError, ModelNotReady
 from app.types import JsonValue
-from deployments.announce import announce
 from deployments.args import GatewayArgs, resolved, shared_memory
+from deployments.banner import announce
 from deployments.cleanup import remove_session_after_end
+from deployments.composition import Process, check_files
 from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.control import ServeApplications
-from deployments.front import answer_in_front
+from deployments.fast_route import answer_in_front
 from deployments.handles import GATEWAY_DEPLOYMENT, MODEL_DEPLOYMENT, RemoteProcesses
 from deployments.options import deploy
-from deployments.process import Process, check_files
-from models.control import ModelController
-from models.loaded_file import LoadedFile
+from models.repository.loaded_file import LoadedFile
+from models.serving.control import ModelController
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from app.errors import DeadlineExceeded, ModelNotReady
-from app.hop import CALLS, Answer, Asked, Hop
-from app.nearby import Found, NearbyReplicas
+from app.remote.local_replicas import Found, NearbyReplicas
+from app.remote.shared_calls import CALLS, Answer, Asked, Hop
 from app.telemetry.tracing import TraceSettings
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
-from deployments.nearby import Door, found
+from deployments.local_socket import Door, found
 
 GATEWAY_DEPLOYMENT = "Gateway"
 MODEL_DEPLOYMENT = "Model"

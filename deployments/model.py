@@ -8,9 +8,9 @@ from ray.serve import Application
 from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
-from app.api.direct import direct_doors
-from app.api.rest import build_model_app
-from app.hop import Answer, Asked, infer_each
+from app.api.http.direct_server import direct_doors
+from app.api.http.rest import build_model_app
+from app.remote.shared_calls import Answer, Asked, infer_each
 from app.telemetry.logging import configure_logging
 from app.telemetry.tracing import TraceSettings
 from app.types import (
@@ -20,14 +20,14 @@ from app.types import (
     ModelStatistics,
 )
 from deployments.args import ModelArgs, resolved, shared_memory
-from deployments.front import answer_in_front, answers_in_front
+from deployments.fast_route import answer_in_front, answers_in_front
 from deployments.handles import MODEL_DEPLOYMENT
-from deployments.nearby import Door, NearbyDoor
+from deployments.local_socket import Door, NearbyDoor
 from deployments.options import deploy
 from deployments.repositories import open_repository
 from deployments.status import process_status
-from models.loaded_file import LoadedFile
-from models.service import LocalModelService
+from models.repository.loaded_file import LoadedFile
+from models.serving.service import LocalModelService
 
 
 class ModelReplica:

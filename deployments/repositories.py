@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.errors import ConfigurationError
 from deployments.args import AppArgs, resolved
-from models.repository import ModelRepository
+from models.repository.repository import ModelRepository
 
 VARIABLE = "MANTA_MODEL_REPOSITORY"
 

@@ -1,0 +1,1 @@
+"""Runtimes, repository and serving of models; no Ray, no streams."""

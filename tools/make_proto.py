@@ -7,7 +7,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
-FOLDER = Path(__file__).resolve().parents[1] / "app" / "api" / "proto"
+FOLDER = Path(__file__).resolve().parents[1] / "app" / "api" / "grpc" / "proto"
 SOURCE = "inference.proto"
 
 MODULE = '''"""Made from {source} by `make proto`; not to be edited.

@@ -5,6 +5,7 @@
 A test compares the pages with what this makes.
 """
 
+import ast
 import importlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,10 +43,24 @@ messages wait: the oldest goes, the newest goes, or reading stops (`block`). Up 
 Made by `python -m tools.reference`; change the components, not this page.
 """
 
+_MAP_INTRO = """# Where things live
+
+Every room of the tree, and what belongs there. Arrows go down only: `cli` stands on `deployments`
+and `cluster`, these on `models` and `connectors`, and all of them on `app`; `make check` refuses an
+import that goes back up.
+
+Made by `python -m tools.reference` from the first sentence of each room.
+
+| room | what belongs there |
+|---|---|
+"""
+ROOMS = ("cli", "deployments", "cluster", "connectors", "models", "app")
+
 
 def pages() -> dict[str, str]:
     """File name -> content."""
     return {
+        "map.md": _MAP_INTRO + "".join(f"| `{room}/` | {text} |\n" for room, text in _rooms()),
         "nodes.md": "\n".join((_NODES_INTRO, *_by_module(NODES))),
         "connectors.md": "\n".join(
             (
@@ -57,6 +72,18 @@ def pages() -> dict[str, str]:
             )
         ),
     }
+
+
+def _rooms() -> Iterator[tuple[str, str]]:
+    """(folder, the first sentence of its docstring). Raises ValueError where a room has none."""
+    root = GUIDES.parents[1]
+    for top in ROOMS:
+        for file in sorted((root / top).rglob("__init__.py")):
+            text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+            if not text:
+                raise ValueError(f"{file} does not say what belongs there")
+            sentence = " ".join(text.split("\n\n", maxsplit=1)[0].split())
+            yield file.parent.relative_to(root).as_posix(), sentence
 
 
 def _by_module(registry: Registry[ComponentT]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""What clients speak: one data plane behind HTTP and gRPC; nothing that moves messages."""

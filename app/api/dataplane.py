@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from app import __version__
+from app.api.codec.shared_memory import SharedMemory
 from app.api.log_settings import LogSettings
-from app.api.shared_memory import SharedMemory
 from app.errors import InvalidInput, ModelNotFound
 from app.interfaces import ModelControl, ModelHandle
 from app.telemetry.tracing import DEFAULTS, TraceSettings, applied, checked_trace_settings

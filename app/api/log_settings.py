@@ -5,7 +5,7 @@ The format: Triton's Logging extension.
 
 import logging
 
-from app.api.fields import Fields
+from app.api.codec.fields import Fields
 from app.errors import InvalidInput
 from app.telemetry.logging import configure_logging
 from app.types import JsonValue

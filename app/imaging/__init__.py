@@ -1,0 +1,1 @@
+"""Pure functions on pictures, boxes and text lines; no nodes, no state."""

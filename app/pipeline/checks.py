@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from app.config import PipelineConfig, PipelinesConfig
+from app.config.pipelines import PipelineConfig, PipelinesConfig
+from app.config.validation import reason_of
 from app.registry import NODES, SOURCES
-from app.validation import reason_of
 
 EMIT = "emit"
 """Id and type of the node that carries out what a pipeline's agents decide."""

@@ -10,8 +10,8 @@ from graphlib import TopologicalSorter
 
 from pydantic import BaseModel
 
-from app.config import PipelineConfig, PipelinesConfig
-from app.connector_config import ConnectorConfig
+from app.config.connectors import ConnectorConfig
+from app.config.pipelines import PipelineConfig, PipelinesConfig
 from app.errors import ConfigurationError
 from app.interfaces import Node, NodeContext
 from app.pipeline.checks import (

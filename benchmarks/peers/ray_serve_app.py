@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from ray import serve
 from ray.serve import Application
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from benchmarks.peers.session import models_below
 
 SERVICE = "inference.GRPCInferenceService"

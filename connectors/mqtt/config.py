@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from typing_extensions import Self
 
-from app.connector_config import ActionConfig, ConnectorConfig, OnFull
-from app.payload import Serializer
+from app.config.connectors import ActionConfig, ConnectorConfig, OnFull
+from app.formats.payload import Serializer
 from app.registry import ComponentConfig
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 from app.clock import SystemClock
 from app.errors import NotConnected
-from app.simulate import Simulated, simulate
 from app.types import JsonValue
 from connectors.mqtt.client import MqttConnection
 from connectors.mqtt.config import BrokerConfig
+from connectors.simulator import Simulated, simulate
 
 PUBLISH_TIMEOUT_S = 10.0
 

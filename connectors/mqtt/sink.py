@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from app.action_document import action_json
 from app.errors import ConfigurationError, InvalidInput, NotConnected
+from app.formats.actions import action_json
 from app.registry import SINKS
 from app.types import Action
 from connectors.mqtt.client import MqttConnection

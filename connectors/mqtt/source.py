@@ -8,8 +8,8 @@ from dataclasses import replace
 from paho.mqtt.client import MQTTMessage, topic_matches_sub
 
 from app.errors import ConnectorError, NotConnected, RequestError
+from app.formats.payload import decode
 from app.interfaces import Ack, Clock, Received
-from app.payload import decode
 from app.registry import SOURCES
 from app.types import Message
 from connectors.mqtt.client import HANDSHAKE_S, MqttConnection

@@ -1,5 +1,8 @@
-"""The catalogue of runtimes: importing it registers them in `app.registry.RUNTIMES`."""
+"""One engine a folder or file, each a Model; no repository and no serving.
 
-from models.runtimes import onnx
+Importing it registers them in `app.registry.RUNTIMES`.
+"""
 
-__all__ = ["onnx"]
+from models.runtimes.onnx.runtime import OnnxModel
+
+__all__ = ["OnnxModel"]

@@ -1,0 +1,1 @@
+"""The scripts that made the bundled models; nothing of them is needed to serve."""

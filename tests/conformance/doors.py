@@ -19,17 +19,17 @@ import tritonclient.http
 from tritonclient.utils import np_to_triton_dtype
 
 from app.api.dataplane import DataPlane
-from app.api.direct import DirectConfig, DirectServer
-from app.api.gateway import build_gateway_app
-from app.api.grpc_config import GrpcConfig
-from app.api.grpc_server import GrpcServer
+from app.api.grpc.config import GrpcConfig
+from app.api.grpc.server import GrpcServer
+from app.api.http.direct_server import DirectConfig, DirectServer
+from app.api.http.gateway import build_gateway_app
 from app.clock import SystemClock
 from app.errors import ConfigurationError
 from app.pipeline.host import PipelineHost
 from app.pipeline.resources import Resources
 from app.types import Array, Arrays, JsonValue
-from models.cache import inline_services
-from models.repository import ModelRepository
+from models.repository.repository import ModelRepository
+from models.serving.cache import inline_services
 from tests.integration.mosquitto import free_port
 
 TIMEOUT_SECONDS = 60.0

@@ -10,8 +10,8 @@ from onnx import TensorProto
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from app.types import Array
-from models.repository import ModelRepository
-from models.service import LocalModelService
+from models.repository.repository import ModelRepository
+from models.serving.service import LocalModelService
 from tests.conformance.cases import ALL, refusal, write
 from tests.conformance.doors import DOORS, Doors, open_doors
 from tests.unit.models.onnx_files import Shape, identity, reshaped

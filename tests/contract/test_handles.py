@@ -18,8 +18,8 @@ from app.errors import (
 )
 from app.interfaces import ModelHandle
 from app.types import Arrays, InferenceRequest
-from models.repository import ModelRepository
-from models.service import LocalModelService
+from models.repository.repository import ModelRepository
+from models.serving.service import LocalModelService
 from tests.fakes.models import FakeHandle
 from tests.unit.models.onnx_files import identity
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import models.runtimes
-from app.datatypes import dtype_of
 from app.errors import ConfigurationError, ModelNotReady
+from app.formats.datatypes import dtype_of
 from app.interfaces import Model
 from app.registry import RUNTIMES
-from models.checks import check_answer, check_inputs
-from models.config import load_model_config
-from models.metadata import warm_up_inputs
+from models.repository.metadata import warm_up_inputs
+from models.repository.model_yaml import load_model_config
+from models.serving.checks import check_answer, check_inputs
 from tests.fakes.models import FakeModel
 from tests.unit.models.onnx_files import identity
 

@@ -6,7 +6,7 @@ import warnings
 import pytest
 from pydantic import BaseModel
 
-from deployments import serve_config as ours
+from deployments.checks import serve_config as ours
 
 PAIRS: list[tuple[type[BaseModel], str, str]] = [
     (ours.ServeConfig, "ray.serve.schema", "ServeDeploySchema"),

@@ -11,7 +11,7 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 import connectors
-from app.connector_config import ActionConfig
+from app.config.connectors import ActionConfig
 from app.errors import NotConnected
 from app.interfaces import Sink
 from app.registry import SINKS

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 import connectors
 from app.clock import SystemClock
-from app.connector_config import ConnectorConfig
+from app.config.connectors import ConnectorConfig
 from app.errors import ConnectorError, EndOfStream
 from app.interfaces import Source
 from app.pipeline.outcome import Outcome
-from app.pipeline.source_runner import SourceRunner
 from app.registry import SOURCES
+from app.streams.source_runner import SourceRunner
 from app.types import Message
 from connectors.mqtt import MqttConfig
 from connectors.mqtt.client import MqttConnection

@@ -3,9 +3,9 @@
 from app.errors import ModelNotReady
 from app.interfaces import ModelHandle
 from app.types import ModelState
-from models.loaded_file import Override
-from models.repository import ModelRepository
-from models.service import LocalModelService
+from models.repository.loaded_file import Override
+from models.repository.repository import ModelRepository
+from models.serving.service import LocalModelService
 
 
 class FakeApplications:

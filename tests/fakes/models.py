@@ -17,7 +17,7 @@ from app.types import (
     ModelStatistics,
     TensorSpec,
 )
-from models.checks import check_inputs, check_outputs
+from models.serving.checks import check_inputs, check_outputs
 
 METADATA = ModelMetadata(
     name="fake",

@@ -9,7 +9,12 @@ import onnxruntime
 import pytest
 
 from app.imaging.values import Floats, Image
-from app.nodes.text_detection import DetectInputConfig, TextBoxesConfig, detect_input, text_boxes
+from app.nodes.vision.text_detection import (
+    DetectInputConfig,
+    TextBoxesConfig,
+    detect_input,
+    text_boxes,
+)
 from app.types import Array, Tensors
 
 _PACKAGE = find_spec("rapidocr")

@@ -10,10 +10,10 @@ from pydantic import Field
 
 import app.nodes
 import connectors
-from app.config import PipelinesConfig, file_schema, parse_pipelines
+from app.config.pipelines import PipelinesConfig, file_schema, parse_pipelines
 from app.errors import ConfigurationError, InferenceFailed, ModelNotFound
 from app.interfaces import Clock, ModelHandle, Node, NodeContext, Sink
-from app.nodes.function import register_function
+from app.nodes.flow.function import register_function
 from app.pipeline.graph import Graph, compile_all
 from app.pipeline.host import PipelineHost
 from app.pipeline.outcome import Outcome

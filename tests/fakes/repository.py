@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.repository import ModelRepository
+from models.repository.repository import ModelRepository
 from tests.unit.models.onnx_files import identity, lookup, never_runs
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import httpx
 from typer.testing import CliRunner
 
-from app.commands.outside import Outside
-from app.commands.server import Server
 from app.types import JsonValue
+from cli.outside import Outside
+from cli.server import Server
 
 Json = dict[str, JsonValue]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults.answers import REQUEST_ID, refused, refused_call
 from tests.faults.server import InferencePlane
 from tests.faults.wire import request

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults import fuzz
 from tests.faults.answers import told_nothing
 from tests.faults.fuzz import Finding, Report

@@ -11,7 +11,7 @@ import onnx
 from app.errors import ConfigurationError
 from app.registry import RUNTIMES
 from app.types import Arrays, ModelMetadata, TensorSpec
-from models.config import ModelConfig
+from models.repository.model_yaml import ModelConfig
 from tests.paths import ZOO
 from tests.unit.models.onnx_files import identity, lookup, never_runs, numbered
 

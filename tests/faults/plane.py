@@ -15,25 +15,25 @@ from pathlib import Path
 
 import deployments.catalogue  # noqa: F401 - fills the registries
 from app.api.dataplane import DataPlane
-from app.api.direct import DirectConfig, DirectServer
-from app.api.gateway import build_gateway_app
-from app.api.grpc_config import GrpcConfig
-from app.api.grpc_server import GrpcServer
+from app.api.grpc.config import GrpcConfig
+from app.api.grpc.server import GrpcServer
+from app.api.http.direct_server import DirectConfig, DirectServer
+from app.api.http.gateway import build_gateway_app
 from app.clock import SystemClock
-from app.config import parse_pipelines
+from app.config.limits import Limits
+from app.config.pipelines import parse_pipelines
 from app.errors import ConfigurationError, ModelNotFound
 from app.interfaces import ModelHandle, Sink
-from app.limits import Limits
 from app.pipeline.graph import compile_all
 from app.pipeline.host import PipelineHost
 from app.pipeline.resources import Resources
 from app.registry import ComponentConfig
 from app.telemetry.logging import configure_logging
 from app.types import JsonValue
-from models.control import ModelController
-from models.loaded_file import LoadedFile
-from models.repository import ModelRepository
-from models.service import LocalModelService
+from models.repository.loaded_file import LoadedFile
+from models.repository.repository import ModelRepository
+from models.serving.control import ModelController
+from models.serving.service import LocalModelService
 from tests.fakes.applications import FakeApplications
 from tests.faults.models import HEALTHY, INLINE, NEVER_LOADED, register, write_repository
 

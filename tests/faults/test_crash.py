@@ -8,7 +8,7 @@ import grpc
 import httpx
 import pytest
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults.acting_product import acting_product
 from tests.faults.acts import INFER, grpc_message
 from tests.faults.models import GOOD

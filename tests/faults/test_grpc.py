@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults.answers import refused_call
 from tests.faults.server import InferencePlane
 

@@ -13,7 +13,7 @@ from tests.faults.abuse import BODY, INFER
 from tests.faults.answers import refused
 from tests.faults.server import MIB, InferencePlane
 from tests.faults.wire import Answer, Connection, request
-from tests.unit.imaging.test_header import FILES, jpeg_declaring, png_declaring
+from tests.unit.app.imaging.test_header import FILES, jpeg_declaring, png_declaring
 
 pytestmark = pytest.mark.integration
 

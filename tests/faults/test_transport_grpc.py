@@ -9,7 +9,7 @@ from random import Random
 import grpc
 import pytest
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults import http2
 from tests.faults.abuse import (
     BODY_BYTES,

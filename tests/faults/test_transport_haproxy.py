@@ -14,7 +14,7 @@ import pytest
 import yaml
 from websockets.sync.client import connect
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults.abuse import BODY, INFER, ends, head
 from tests.faults.acting_product import acting_product
 from tests.faults.models import GOOD

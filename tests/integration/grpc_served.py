@@ -9,12 +9,12 @@ import tritonclient.grpc
 import tritonclient.grpc.aio as triton
 
 from app.api.dataplane import DataPlane
-from app.api.grpc_config import GrpcConfig
-from app.api.grpc_server import GrpcServer
-from app.limits import Limits
-from models.repository import ModelRepository
-from models.service import LocalModelService
-from models.version import ModelVersion
+from app.api.grpc.config import GrpcConfig
+from app.api.grpc.server import GrpcServer
+from app.config.limits import Limits
+from models.repository.repository import ModelRepository
+from models.serving.service import LocalModelService
+from models.serving.version import ModelVersion
 from tests.fakes.models import FakeModel
 from tests.paths import ROOT
 

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import psutil
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.integration.product import Product
 
 MIB = 1024 * 1024

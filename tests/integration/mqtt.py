@@ -8,7 +8,7 @@ from typing import cast
 
 from app.clock import SystemClock
 from app.pipeline.outcome import Outcome
-from app.pipeline.source_runner import Process, SourceRunner
+from app.streams.source_runner import Process, SourceRunner
 from app.types import JsonValue, Message
 from connectors.mqtt import MqttConfig, MqttSource
 from connectors.mqtt.client import MqttConnection

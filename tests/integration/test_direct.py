@@ -7,11 +7,11 @@ import httpx
 import pytest
 
 from app.api.dataplane import DataPlane
-from app.api.direct import DirectConfig, DirectServer, _bound
-from app.api.rest import build_model_app
+from app.api.http.direct_server import DirectConfig, DirectServer, _bound
+from app.api.http.rest import build_model_app
 from app.errors import ConfigurationError
-from models.repository import ModelRepository
-from models.service import LocalModelService
+from models.repository.repository import ModelRepository
+from models.serving.service import LocalModelService
 from tests.integration.mosquitto import free_port
 from tests.paths import ZOO
 

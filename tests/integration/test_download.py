@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from app.errors import ConfigurationError
-from models.config import load_model_config
-from models.download import CACHE_VARIABLE, cached
-from models.repository import ModelRepository
+from models.repository.download import CACHE_VARIABLE, cached
+from models.repository.model_yaml import load_model_config
+from models.repository.repository import ModelRepository
 from tests.integration.site import Site
 from tests.unit.models.onnx_files import identity
 

@@ -13,7 +13,7 @@ import tritonclient.grpc
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from app.api.grpc_config import GrpcConfig
+from app.api.grpc.config import GrpcConfig
 from tests.integration.grpc_served import IMAGE, Served, serving, still_fine, tensor
 
 pytestmark = pytest.mark.integration

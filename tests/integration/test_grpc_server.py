@@ -12,8 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from app.api.dataplane import DataPlane
-from app.api.grpc_config import GrpcConfig, TlsConfig
-from app.api.grpc_server import GrpcServer
+from app.api.grpc.config import GrpcConfig, TlsConfig
+from app.api.grpc.server import GrpcServer
 from app.errors import ConfigurationError
 from tests.integration.certificates import Authority
 from tests.integration.grpc_served import Served, serving, still_fine

@@ -10,7 +10,7 @@ import pytest
 from app.clock import SystemClock
 from app.errors import ConnectorRejected, NotConnected
 from app.pipeline.outcome import Outcome
-from app.pipeline.sinks import ConnectedSink
+from app.streams.sinks import ConnectedSink
 from app.types import Action, Message
 from connectors.mqtt import MqttActionConfig, MqttSink
 from connectors.mqtt.config import BrokerConfig

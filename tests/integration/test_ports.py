@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import cli
+from cli.main import cli
 from tests.integration.mosquitto import free_port
 from tests.paths import ROOT
 
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.integration
 REPLICA = """
 import asyncio, sys
 from app.api.dataplane import DataPlane
-from app.api.direct import DirectConfig, DirectServer
-from app.api.grpc_config import GrpcConfig
-from app.api.grpc_server import GrpcServer
-from app.api.rest import build_model_app
+from app.api.http.direct_server import DirectConfig, DirectServer
+from app.api.grpc.config import GrpcConfig
+from app.api.grpc.server import GrpcServer
+from app.api.http.rest import build_model_app
 
 async def main():
     dataplane = DataPlane({})

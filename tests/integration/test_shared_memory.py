@@ -17,14 +17,14 @@ import tritonclient.http.aio
 from starlette.types import ASGIApp
 from tritonclient.utils import InferenceServerException, shared_memory
 
+from app.api.codec.shared_memory import OBJECTS, SharedMemory, SharedMemoryConfig
 from app.api.dataplane import DataPlane
-from app.api.direct import DirectConfig, DirectServer
-from app.api.gateway import build_gateway_app
-from app.api.grpc_config import GrpcConfig
-from app.api.grpc_server import GrpcServer
-from app.api.shared_memory import OBJECTS, SharedMemory, SharedMemoryConfig
-from models.repository import ModelRepository
-from models.service import LocalModelService
+from app.api.grpc.config import GrpcConfig
+from app.api.grpc.server import GrpcServer
+from app.api.http.direct_server import DirectConfig, DirectServer
+from app.api.http.gateway import build_gateway_app
+from models.repository.repository import ModelRepository
+from models.serving.service import LocalModelService
 from tests.fakes.pipelines import PipelineBench
 from tests.integration.mosquitto import free_port
 from tests.paths import ZOO

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.api.proto import inference_pb2 as pb
+from app.api.grpc.proto import inference_pb2 as pb
 from benchmarks.grpc_calls import build_call, check_reply, framed
 from benchmarks.models import BenchmarkModel
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.config.report import Report
 from app.errors import ConfigurationError
-from app.report import Report
-from deployments.validate import validate_file
+from deployments.checks.validate import validate_file
 
 PIPELINES = """\
 connectors:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import cli
 from app.errors import ConfigurationError
+from cli.main import cli
 from deployments.args import PROJECT, AppArgs
+from deployments.checks.validate import validate_file
 from deployments.repositories import VARIABLE, from_environment, open_repository
-from deployments.validate import validate_file
 from tests.fakes.server import TERMINAL
 from tests.unit.deployments.site import Site
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
-from app.api.grpc_config import GrpcConfig
-from app.api.shared_memory import SharedMemoryConfig
-from app.config import GatewayConfig, PipelineConfig, PipelinesConfig
+from app.api.codec.shared_memory import SharedMemoryConfig
+from app.api.grpc.config import GrpcConfig
+from app.config.pipelines import GatewayConfig, PipelineConfig, PipelinesConfig
 from deployments.args import GatewayArgs, ModelArgs, StreamsArgs
-from models.config import ModelFile
+from models.repository.model_yaml import ModelFile
 from tools.reference import GUIDES
 
 EXPLAINED: dict[str, tuple[type[BaseModel], ...]] = {

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-import app.nodes.function
+import app.nodes.flow.function
 import app.registry
 from app.interfaces import Node, Source
 from app.registry import Registry
@@ -24,7 +24,7 @@ def example(name: str) -> str:
 
 async def test_the_node_works(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes: Registry[Node] = Registry("node")
-    monkeypatch.setattr(app.nodes.function, "NODES", nodes)
+    monkeypatch.setattr(app.nodes.flow.function, "NODES", nodes)
     exec(example("env.dew_point"), {"__name__": "example"})  # noqa: S102 - the example
     registered = nodes.get("env.dew_point")
     node = registered.factory(registered.config(), context("dew"))

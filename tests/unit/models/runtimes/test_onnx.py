@@ -9,11 +9,11 @@ from onnx import TensorProto
 from app.errors import ConfigurationError, InvalidInput, ModelNotReady
 from app.registry import RUNTIMES
 from app.types import Array
-from models.config import ModelConfig, load_model_config
-from models.metadata import warm_up_inputs
-from models.options import automatic_threads
-from models.repository import ModelRepository
-from models.runtimes.onnx import OnnxModel
+from models.repository.metadata import warm_up_inputs
+from models.repository.model_yaml import ModelConfig, load_model_config
+from models.repository.repository import ModelRepository
+from models.runtimes.onnx.options import automatic_threads
+from models.runtimes.onnx.runtime import OnnxModel
 from models.training.digits_data import split
 from models.training.environment import LABELS, Episode, readings
 from tests.paths import SHARED_DATA, ZOO

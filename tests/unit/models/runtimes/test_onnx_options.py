@@ -8,13 +8,13 @@ import onnxruntime
 import pytest
 
 from app.errors import ConfigurationError
-from models.checksum import sha256_of
-from models.config import load_model_config
-from models.options import RuntimeOptions
-from models.quantize import deviation
-from models.repository import ModelRepository
-from models.runtimes.onnx import OnnxModel
-from models.sessions import open_session
+from models.repository.checksum import sha256_of
+from models.repository.model_yaml import load_model_config
+from models.repository.repository import ModelRepository
+from models.repository.runtime_options import RuntimeOptions
+from models.runtimes.onnx.quantize import deviation
+from models.runtimes.onnx.runtime import OnnxModel
+from models.runtimes.onnx.sessions import open_session
 from tests.unit.models.onnx_files import dense, with_external_data
 
 CPU = "CPUExecutionProvider"
@@ -82,9 +82,9 @@ def test_how_short_runs_share_the_processor(
     instances: int,
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    monkeypatch.setattr("models.runtimes.onnx.TINY_SECONDS", tiny)
-    monkeypatch.setattr("models.runtimes.onnx.WORTH_SHARING", worth_sharing)
-    monkeypatch.setattr("models.runtimes.onnx.SHORT_SECONDS", 10.0)
+    monkeypatch.setattr("models.runtimes.onnx.runtime.TINY_SECONDS", tiny)
+    monkeypatch.setattr("models.runtimes.onnx.runtime.WORTH_SHARING", worth_sharing)
+    monkeypatch.setattr("models.runtimes.onnx.runtime.SHORT_SECONDS", 10.0)
     model = loaded(tmp_path, text)
     assert model._session is not None
     assert model._session.get_session_options().intra_op_num_threads == threads
@@ -96,7 +96,7 @@ def test_long_runs_are_shared_among_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    monkeypatch.setattr("models.runtimes.onnx.SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("models.runtimes.onnx.runtime.SHORT_SECONDS", 0.0)
     model = loaded(tmp_path)
     assert model._session is not None
     assert model._session.get_session_options().intra_op_num_threads == 4
@@ -135,7 +135,7 @@ def test_a_provider_that_does_not_work_is_passed_over(
         return Dead()
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", available)
-    monkeypatch.setattr("models.runtimes.onnx.open_session", opened)
+    monkeypatch.setattr("models.runtimes.onnx.runtime.open_session", opened)
     model = loaded(tmp_path)
     assert model.metadata.provider == "CPUExecutionProvider"
     assert "CUDAExecutionProvider is not used: " in caplog.text

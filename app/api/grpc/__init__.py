@@ -1,0 +1,1 @@
+"""The gRPC server and its messages; what a call means is decided in the data plane."""

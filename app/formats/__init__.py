@@ -1,0 +1,1 @@
+"""Payloads, results, actions and datatypes: bytes to values and back; nothing that sends them."""

@@ -1,0 +1,1 @@
+"""Nodes on numbers and readings; no pictures."""

@@ -1,0 +1,1 @@
+"""Nodes on pictures, detections and the text in them; the arithmetic is in app/imaging."""

@@ -1,0 +1,1 @@
+"""What there is: directories, model.yaml, artefacts, integrity, versions; runs nothing."""

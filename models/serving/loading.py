@@ -1,0 +1,122 @@
+"""Loading the versions of a model that its policy asks for."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from app.interfaces import Model
+from app.types import JsonValue, ModelMetadata
+from models.repository.model_yaml import ModelConfig
+from models.repository.override import with_override
+from models.repository.repository import ModelRepository
+from models.repository.signature import check_takes_over
+from models.repository.triton_config import check_agrees
+from models.runtimes.warm_up import NotStacked, warm_up
+from models.serving.version import ModelVersion
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version that was loaded, and what from: equal origins need not be loaded again."""
+
+    version: ModelVersion
+    origin: object
+
+
+def load_versions(
+    repository: ModelRepository,
+    name: str,
+    override: Mapping[str, JsonValue] | None,
+    served: Mapping[str, Loaded],
+) -> tuple[dict[str, Loaded], dict[str, Exception]]:
+    """Every version of the policy: those that are loaded and warmed up, and why others are not.
+
+    One of `served` that works and whose file and configuration are as they were is kept; any other
+    must take the requests that the newest of `served` takes. Blocks for as long as loading takes.
+    Raises as `ModelRepository.config`, `with_override` and, for what is served, `check_agrees` do.
+    """
+    config = repository.config(name)
+    if override:
+        config = with_override(config, override)
+        for version in config.served_versions():
+            if version in served:
+                check_agrees(override, served[version].version.metadata)
+    callers_know = max(served.items(), key=_number)[1].version.metadata if served else None
+
+    def check(metadata: ModelMetadata) -> None:
+        if callers_know is not None:
+            check_takes_over(callers_know, metadata)
+        check_agrees(override or {}, metadata)
+
+    loaded: dict[str, Loaded] = {}
+    failures: dict[str, Exception] = {}
+    for version in config.served_versions():
+        try:
+            current = served.get(version)
+            if current is not None and _is_still_good(current, config, version):
+                loaded[version] = current
+            else:
+                loaded[version] = _open_and_load(repository, config, version, check)
+        except Exception as error:  # noqa: BLE001 - a runtime may raise anything
+            failures[version] = error
+    return loaded, failures
+
+
+def _is_still_good(current: Loaded, config: ModelConfig, version: str) -> bool:
+    return not current.version.fault and current.origin == _origin(config, version)
+
+
+def _number(served: tuple[str, Loaded]) -> int:
+    return int(served[0])
+
+
+def _open_and_load(
+    repository: ModelRepository,
+    config: ModelConfig,
+    version: str,
+    check: Callable[[ModelMetadata], None],
+) -> Loaded:
+    model = repository.open(config.name, version, config)
+    origin = _origin(config, version)
+    try:
+        return Loaded(_load(model, config, version, check), origin)
+    except NotStacked as error:
+        single = _not_stacked(config, error)
+    model = repository.open(config.name, version, single)
+    return Loaded(_load(model, single, version, check), origin)
+
+
+def _not_stacked(config: ModelConfig, reason: NotStacked) -> ModelConfig:
+    """Raises ConfigurationError where somebody has said that requests are to be stacked."""
+    if config.max_batch_size is not None:
+        raise config.error(f"must be 0: {reason}", "max_batch_size") from reason
+    logger.warning("requests to model %r are not stacked: %s", config.name, reason)
+    return config.model_copy(update={"max_batch_size": 0})
+
+
+def _load(
+    model: Model, config: ModelConfig, version: str, check: Callable[[ModelMetadata], None]
+) -> ModelVersion:
+    model.load()
+    try:
+        check(model.metadata)
+        probe = warm_up(model, config)
+    except Exception:
+        model.unload()
+        raise
+    return ModelVersion(
+        version,
+        model,
+        queue_size=config.queue_size,
+        probe=probe,
+        max_run_seconds=config.max_run_seconds,
+    )
+
+
+def _origin(config: ModelConfig, version: str) -> object:
+    """What a loaded version depends on: the very file, and its configuration but for the rest."""
+    file = config.artefact(version).stat()
+    own = config.model_copy(update={"version_policy": None, "versions": {}, "description": ""})
+    return own, file.st_ino, file.st_size, file.st_mtime_ns
