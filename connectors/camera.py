@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from app.config.connectors import ConnectorConfig
+from app.config.paths import beside_its_file
 from app.errors import EndOfStream, NotConnected
 from app.interfaces import Clock, Received
 from app.registry import SOURCES
@@ -28,6 +29,10 @@ def _valid_device(value: int | str) -> int | str:
     return value
 
 
+def _placed(value: int | str, info: ValidationInfo) -> int | str:
+    return value if isinstance(value, int) else beside_its_file(value, info)
+
+
 class CameraConfig(ConnectorConfig):
     """`device` is a number (0 is the first camera), a device path, or a video file.
 
@@ -36,7 +41,7 @@ class CameraConfig(ConnectorConfig):
     """
 
     type: Literal["camera", "CameraSource"] = "camera"
-    device: Annotated[int | str, AfterValidator(_valid_device)] = 0
+    device: Annotated[int | str, AfterValidator(_valid_device), AfterValidator(_placed)] = 0
     width: int | None = Field(default=None, ge=1, le=16384)
     height: int | None = Field(default=None, ge=1, le=16384)
     fps: float | None = Field(default=None, gt=0, le=1000)

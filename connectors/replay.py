@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field
 
 from app.config.connectors import ConnectorConfig, OnFull
+from app.config.paths import PathInFile
 from app.errors import ConnectorRejected, EndOfStream, InvalidInput, NotConnected
 from app.interfaces import Clock, Received
 from app.registry import SOURCES
@@ -27,7 +28,7 @@ class ReplayConfig(ConnectorConfig):
     """
 
     type: Literal["file", "FileSource"] = "file"
-    path: str = Field(min_length=1)
+    path: PathInFile = Field(min_length=1)
     pipeline: str = ""
     speed: float = Field(default=1.0, ge=0, le=1000)
     fps: float = Field(default=1.0, ge=0, le=1000)

@@ -16,6 +16,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from app.config.paths import context_of
 from app.config.validation import reason_of
 from app.errors import ConfigurationError
 
@@ -55,7 +56,8 @@ def parse_yaml(
     errors = reader.errors
     if not errors:
         try:
-            return model_class.model_validate({} if root.value is None else root.value)
+            value = {} if root.value is None else root.value
+            return model_class.model_validate(value, context=context_of(file))
         except ValidationError as error:
             errors = _locate_errors(error, root, model_class, file)
         except ConfigurationError as error:

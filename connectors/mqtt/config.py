@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from typing_extensions import Self
 
 from app.config.connectors import ActionConfig, ConnectorConfig, OnFull
+from app.config.paths import PathInFile
 from app.formats.payload import Serializer
 from app.registry import ComponentConfig
 
@@ -36,9 +37,9 @@ TopicName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(
 class Tls(ComponentConfig):
     """The broker's certificate is always checked, against `ca_file` or the system's authorities."""
 
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
+    ca_file: PathInFile | None = None
+    cert_file: PathInFile | None = None
+    key_file: PathInFile | None = None
 
 
 class TopicRoute(ComponentConfig):

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from pydantic import Field
 
+from app.config.paths import PathInFile
 from app.errors import InvalidInput
 from app.formats.payload import JPEG_START
 from app.formats.results import result_json
@@ -29,7 +30,7 @@ class SnapshotArchiveConfig(AgentConfig):
     """
 
     type: Literal["snapshot_archive"] = "snapshot_archive"
-    directory: str = "var/snapshots"
+    directory: PathInFile = Field(default="var/snapshots", validate_default=True)
     max_snapshots: int = Field(default=1000, ge=1)
 
 
