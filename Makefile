@@ -4,16 +4,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+WHEELS ?=
+# With WHEELS=folder nothing is asked of the network: see `make wheels`.
+FROM := $(if $(WHEELS),--no-index --find-links $(WHEELS))
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help run test check fuzz format bench proto clean
+.PHONY: help install run wheels test check fuzz format bench proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/run.stamp ## Install what is needed and start everything
-	@$(BIN)/manta validate --ports
-	@echo "Starting Ray and $$(grep -c '^  - name:' serve_config.yaml) applications; this takes about 20 seconds ..."
-	@PATH="$(CURDIR)/$(BIN):$$PATH" RAY_DEDUP_LOGS=0 RAY_worker_niceness=$${RAY_worker_niceness:-0} exec $(BIN)/serve run serve_config.yaml
+	@exec $(BIN)/manta run
+
+install: $(VENV)/run.stamp ## Install what is needed to run, and start nothing
+
+wheels: ## Fetch everything `make run` installs into WHEELS=folder, for a machine without internet
+	@test -n "$(WHEELS)" || { echo "Say where to: make wheels WHEELS=wheels"; exit 1; }
+	$(PYTHON) -m pip --disable-pip-version-check download -q -d $(WHEELS) -c constraints.txt '.[cpu]' 'setuptools>=77'
+	@echo "Copy this directory to a machine with the same processor and Python, then: make run WHEELS=$(WHEELS)"
 
 test: $(VENV)/dev.stamp ## Run every test that needs no accelerator
 	$(BIN)/python -m pytest
@@ -44,9 +53,13 @@ clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt
+	@if test -e $(BIN)/python && ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
+		echo "Removing $(VENV), whose Python Manta does not support ..."; rm -rf $(VENV); fi
+	@test -d $(VENV) || $(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { \
+		echo "Manta needs Python 3.10 to 3.13, and $(PYTHON) is: $$($(PYTHON) --version 2>&1 | tail -1). Name another: make run PYTHON=python3.12"; exit 1; }
 	@test -d $(VENV) || { echo "Creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing Manta with its CPU runtime (about a minute the first time) ..."
-	@$(PIP) install -q -c constraints.txt -e '.[cpu]'
+	@$(PIP) install -q $(FROM) -c constraints.txt -e '.[cpu]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
