@@ -7,6 +7,7 @@ MantaError
 ├── ConfigurationError      a file is wrong; nothing starts
 ├── RequestError            the caller's fault
 │   ├── InvalidInput          a field of the request is wrong
+│   ├── Forbidden             it comes from where it may not come from
 │   ├── TooLarge              the request is over a limit
 │   ├── HeadTooLarge          its headers are
 │   ├── TooSlow               it did not come in time
@@ -67,6 +68,10 @@ class RequestError(MantaError):
 
 class InvalidInput(RequestError):
     """A field of the request is wrong; the message names it."""
+
+
+class Forbidden(RequestError):
+    """The request comes from where it may not; the message says what may be configured."""
 
 
 class TooLarge(RequestError):

@@ -15,6 +15,7 @@ class Status(NamedTuple):
 STATUS: dict[type[errors.MantaError], Status] = {
     errors.ConfigurationError: Status(500, "INTERNAL"),
     errors.InvalidInput: Status(400, "INVALID_ARGUMENT"),
+    errors.Forbidden: Status(403, "PERMISSION_DENIED"),
     errors.TooLarge: Status(413, "RESOURCE_EXHAUSTED"),
     errors.HeadTooLarge: Status(431, "RESOURCE_EXHAUSTED"),
     errors.TooSlow: Status(408, "DEADLINE_EXCEEDED"),

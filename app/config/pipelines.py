@@ -24,14 +24,19 @@ from app.registry import NODES, SINKS, SOURCES, ComponentConfig, Registration, R
 ComponentT = TypeVar("ComponentT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Origin = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]+$")]
+"""`scheme://host[:port]`, as browsers name it."""
+
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+"""Without a port."""
 
 
 class GatewayConfig(ComponentConfig):
     """How this process calls models that live in other processes.
 
     `host` and `port` are read and ignored: they named the socket of an older gateway, and where a
-    model runs is now said in serve_config.yaml. Pages of other `origins` (`http://host:port`, as
-    browsers name them) may open WebSockets.
+    model runs is now said in serve_config.yaml. Pages of other `origins` may send what pages of the
+    server itself may; `hosts` are further names by which clients may address it.
     """
 
     host: str | None = None
@@ -39,7 +44,8 @@ class GatewayConfig(ComponentConfig):
     pool_size: int = Field(default=64, ge=1, description="calls in flight per model")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds until a call is given up")
     limits: Limits = Limits()
-    origins: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    hosts: tuple[HostName, ...] = ()
 
 
 class Edge(BaseModel):

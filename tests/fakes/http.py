@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 def client_of(app: ASGIApp) -> httpx.AsyncClient:
     """Errors that escape the application become its 500, as a server would make of them."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://manta")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:

@@ -30,7 +30,7 @@ _LINGER_NOT = np.array([1, 0], np.int32).tobytes()
 
 
 def head(*lines: str, path: str = INFER) -> bytes:
-    return "\r\n".join([f"POST {path} HTTP/1.1", "host: manta", *lines, "", ""]).encode()
+    return "\r\n".join([f"POST {path} HTTP/1.1", "host: localhost", *lines, "", ""]).encode()
 
 
 def ends(connection: Connection, within_s: float) -> bool:

@@ -73,7 +73,7 @@ def request(
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
     """A request as bytes, with a Content-Length unless `headers` say otherwise."""
-    fields = {"host": "manta", "content-length": str(len(body)), **(headers or {})}
+    fields = {"host": "localhost", "content-length": str(len(body)), **(headers or {})}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     path = target if isinstance(target, bytes) else target.encode()
     return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method.encode(), path, lines.encode(), body)

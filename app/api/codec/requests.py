@@ -129,6 +129,7 @@ def encode_response(
 ) -> Answer:
     """The body: JSON, followed by the raw bytes of those outputs that are wanted so.
 
+    JSON alone ends in a newline, for terminals; before raw bytes, where its length counts, not.
     Raises InvalidInput where an output has no room in its place in `memory`.
     """
     raw: list[bytes | memoryview] = []
@@ -155,9 +156,10 @@ def encode_response(
     }
     if response.id is not None:
         answer["id"] = response.id
-    header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     if not raw:
-        return Answer(header, None)
+        option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+        return Answer(orjson.dumps(answer, option=option), None)
+    header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     return Answer(b"".join([header, *raw]), len(header))
 
 

@@ -109,7 +109,8 @@ def _inference_routes(
             return {"error": text_of(error), "status": status}
 
     async def of_item(item: object) -> bytes:
-        return await one(mapping(item, "a request"))
+        answer = await one(mapping(item, "a request"))
+        return answer.removesuffix(b"\n")
 
     async def of_picture(model: str, picture: bytes) -> bytes:
         return _dumped(await pictures.answer(model, picture))
@@ -128,7 +129,8 @@ def _inference_routes(
                 raise InvalidInput(f"requests: more than {limits.batch_requests}")
             answers = [of_item(each) for each in requests]
         results = await asyncio.gather(*map(settled, answers))
-        return Response(orjson.dumps({"results": results}), media_type="application/json")
+        body = orjson.dumps({"results": results}, option=orjson.OPT_APPEND_NEWLINE)
+        return Response(body, media_type="application/json")
 
     return [
         Route("/api/v1/infer", infer, methods=["POST"]),

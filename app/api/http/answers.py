@@ -100,8 +100,9 @@ def _goes_on(message: Message) -> bool:
 def json_response(
     content: JsonValue, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """As every answer in JSON, it ends its line: in a terminal the prompt begins the next."""
     return Response(
-        orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY),
+        orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE),
         status_code=status,
         media_type="application/json",
         headers=headers,
@@ -119,7 +120,7 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 def error_body(error: Exception) -> bytes:
     """An error as the Open Inference Protocol writes it."""
-    return orjson.dumps({"error": text_of(error)})
+    return orjson.dumps({"error": text_of(error)}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def log_failure(status: int, error: Exception) -> None:
@@ -136,7 +137,8 @@ def _error_response(
 ) -> Response:
     if request.url.path.startswith("/v2"):
         return json_response({"error": text}, status, headers)
-    problem = orjson.dumps({"title": text, "status": status, "error": text})
+    told = {"title": text, "status": status, "error": text}
+    problem = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
     return Response(
         problem, status_code=status, media_type="application/problem+json", headers=headers
     )

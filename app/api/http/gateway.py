@@ -12,8 +12,10 @@ from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_statistics
 from app.api.http.aliases import alias_routes
 from app.api.http.answers import json_response, on_error
+from app.api.http.docs_page import docs_routes
 from app.api.http.infer_route import InferEndpoint
 from app.api.http.openapi import document
+from app.api.http.origin import OriginGuard
 from app.api.http.pictures import Pictures
 from app.api.http.pipelines import pipeline_routes
 from app.api.http.repository import repository_routes
@@ -37,16 +39,18 @@ def build_gateway_app(
     timeout_s: float,
     limits: Limits = DEFAULT,
     origins: Collection[str] = (),
+    hosts: Collection[str] = (),
 ) -> ASGIApp:
     """`statuses` asks every process of the product what it holds.
 
-    Pages of other `origins` may open WebSockets.
+    `origins` and `hosts` are those of `OriginGuard`.
     """
     api = FastAPI(
         title="Manta",
         version=__version__,
         description="Models, pipelines and streams of one edge site.",
         redirect_slashes=False,
+        openapi_url=None,  # and so none of its pages, whose scripts come from elsewhere
     )
     for error in (MantaError, HTTPException, Exception):
         api.add_exception_handler(error, on_error)
@@ -58,13 +62,14 @@ def build_gateway_app(
         settings_routes(dataplane, limits),
         shared_memory_routes(dataplane, limits),
         alias_routes(dataplane, pictures, timeout_s, limits),
-        stream_routes(dataplane, pipelines, timeout_s, limits, origins),
+        stream_routes(dataplane, pipelines, timeout_s, limits),
     ):
         api.router.routes.extend(routes)
+    api.router.routes.extend(docs_routes())
     _add_status_routes(api, statuses)
     api.router.routes.extend(model_routes(dataplane, limits))
     document(api)
-    return InferEndpoint(api, dataplane, timeout_s, limits)
+    return OriginGuard(InferEndpoint(api, dataplane, timeout_s, limits), origins, hosts)
 
 
 def _add_server_routes(api: FastAPI, dataplane: DataPlane) -> None:

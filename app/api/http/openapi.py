@@ -1,12 +1,16 @@
 """The OpenAPI document: every route, what it takes and every status it answers with."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from app.api.http import schemas
+from app.api.http.answers import json_response
 from app.api.http.schemas import Schema
 from app.types import JsonValue
 
@@ -17,6 +21,7 @@ RAW = "application/octet-stream"
 
 _ERRORS: Mapping[int, str] = {
     400: "Something in the request is wrong",
+    403: "A page of another origin asks, or the host is not known as a name of this server",
     404: "There is no such model, version or pipeline",
     413: "Over a limit",
     415: "The content type or encoding is not handled",
@@ -78,7 +83,7 @@ _TAKE_PICTURES = (
 
 
 def document(api: FastAPI) -> None:
-    """Make `/openapi.json` tell of all routes, the plain ones and FastAPI's own."""
+    """Add `/openapi.json`, which tells of all routes, the plain ones and FastAPI's own."""
 
     def openapi() -> Document:
         if api.openapi_schema is None:
@@ -88,7 +93,11 @@ def document(api: FastAPI) -> None:
             api.openapi_schema = {**schema, "paths": _paths()}
         return api.openapi_schema
 
+    async def answer(_: Request) -> Response:
+        return json_response(openapi())
+
     api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    api.router.routes.append(Route("/openapi.json", answer, methods=["GET"]))
 
 
 def _paths() -> Document:
@@ -102,7 +111,8 @@ def _paths() -> Document:
     }
     paths: dict[str, dict[str, JsonValue]] = {}
     for (method, path), operation in operations.items():
-        paths.setdefault(path, {})[method] = operation
+        responses = {**_errors((403,), path), **cast(Document, operation["responses"])}
+        paths.setdefault(path, {})[method] = {**operation, "responses": responses}
     return dict(paths)
 
 

@@ -1,6 +1,6 @@
 """The Open Inference Protocol over HTTP: the routes of one model, wherever they are served."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,6 +13,7 @@ from app.api.dataplane import DataPlane
 from app.api.descriptions import encode_config, encode_metadata, encode_statistics
 from app.api.http.answers import json_response, on_error
 from app.api.http.infer_route import InferEndpoint
+from app.api.http.origin import OriginGuard
 from app.api.http.settings import trace_route
 from app.config.limits import DEFAULT, Limits
 from app.errors import MantaError
@@ -60,8 +61,17 @@ def model_routes(dataplane: DataPlane, limits: Limits = DEFAULT) -> list[BaseRou
     ]
 
 
-def build_model_app(dataplane: DataPlane, timeout_s: float, limits: Limits = DEFAULT) -> ASGIApp:
-    """What the process of one model serves: the same full paths as everywhere else."""
+def build_model_app(
+    dataplane: DataPlane,
+    timeout_s: float,
+    limits: Limits = DEFAULT,
+    origins: Collection[str] = (),
+    hosts: Collection[str] = (),
+) -> ASGIApp:
+    """What the process of one model serves: the same full paths as everywhere else.
+
+    `origins` and `hosts` are those of `OriginGuard`.
+    """
     app = Starlette(
         routes=model_routes(dataplane, limits),
         exception_handlers={MantaError: on_error, HTTPException: on_error, Exception: on_error},
@@ -73,7 +83,8 @@ def build_model_app(dataplane: DataPlane, timeout_s: float, limits: Limits = DEF
         scope["root_path"] = ""
         await app(scope, receive, send)
 
-    return InferEndpoint(from_the_root, dataplane, timeout_s, limits)
+    endpoint = InferEndpoint(from_the_root, dataplane, timeout_s, limits)
+    return OriginGuard(endpoint, origins, hosts, field="args.hosts")
 
 
 def _names(request: Request) -> tuple[str, str | None]:

@@ -5,7 +5,8 @@ object whose `dropped` counts the messages left out since the answer before; a m
 be answered gets `{"error", "status", "dropped"}`, and the stream goes on. What messages look like:
 `app.api.http.websocket_targets`.
 
-Before the handshake a page of a foreign origin gets 403. Close codes (RFC 6455, section 7.4):
+A page of a foreign origin gets 403 before the handshake (`app.api.http.origin`). Close codes
+(RFC 6455, section 7.4):
 
     1003  a binary message on a model's stream that does not begin with the length of its JSON
     1007  text that is not UTF-8 (the server's WebSocket library)
@@ -18,7 +19,6 @@ Before the handshake a page of a foreign origin gets 403. Close codes (RFC 6455,
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection
 
 import orjson
 from starlette.routing import BaseRoute, WebSocketRoute
@@ -86,16 +86,12 @@ def stream_routes(
     pipelines: PipelineHost,
     timeout_s: float,
     limits: Limits,
-    origins: Collection[str] = (),
 ) -> list[BaseRoute]:
-    """Pages of the server's own origin and of `origins` may open it, and what is no browser."""
+    """At most `limits.sockets` are open at once."""
     open_sockets = 0
 
     async def stream(socket: WebSocket) -> None:
         nonlocal open_sockets
-        if not _may_open(socket, origins):
-            await socket.close()
-            return
         await socket.accept()
         if open_sockets >= limits.sockets:
             await socket.close(TRY_LATER, "too many sockets are open")
@@ -113,15 +109,6 @@ def stream_routes(
             open_sockets -= 1
 
     return [WebSocketRoute("/api/v1/stream", stream)]
-
-
-def _may_open(socket: WebSocket, origins: Collection[str]) -> bool:
-    """Browsers name the origin of a page, and do not keep it from opening sockets elsewhere."""
-    origin = socket.headers.get("origin")
-    if origin is None or origin in origins:
-        return True
-    host = socket.headers.get("host", "").lower()
-    return host != "" and origin.lower() in (f"http://{host}", f"https://{host}")
 
 
 async def _target(

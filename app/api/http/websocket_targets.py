@@ -91,7 +91,7 @@ class ModelStream:
         )
         body, header_length = await answer_call(self._dataplane, call)
         if header_length is None:
-            return Answer(body)
+            return Answer(body.removesuffix(b"\n"))
         return Answer(body[:header_length], body[header_length:])
 
 

@@ -11,6 +11,7 @@ from app.errors import ConfigurationError, MantaError, NotConnected
 
 GRPC_OF_HTTP = {
     400: {"INVALID_ARGUMENT"},
+    403: {"PERMISSION_DENIED"},
     404: {"NOT_FOUND"},
     408: {"DEADLINE_EXCEEDED"},
     413: {"RESOURCE_EXHAUSTED"},

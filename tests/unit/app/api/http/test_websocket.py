@@ -40,7 +40,9 @@ async def gateway(limits: Limits | None = None, state: str = "ready") -> ASGIApp
     await host.open()
     dataplane = DataPlane({"fake": FakeHandle(state=state)})
     own = limits or Limits()
-    return build_gateway_app(dataplane, host, statuses, 5.0, own, ["http://panel.local"])
+    return build_gateway_app(
+        dataplane, host, statuses, 5.0, own, ["http://panel.local"], ["manta.local"]
+    )
 
 
 async def test_stream_answers_frames_and_documents() -> None:
