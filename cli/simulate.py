@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -12,7 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from app.errors import InvalidInput, NotConnected
-from connectors.simulator import Simulated
+
+if TYPE_CHECKING:  # it brings every connector with it, which the other commands need not
+    from connectors.simulator import Simulated
 
 MQTT_PORT = 1883
 HERE = ("127.0.0.1", "localhost", "::1")
@@ -45,7 +47,7 @@ class Simulation:
 
 
 Notice: TypeAlias = Callable[[str], None]
-Simulate: TypeAlias = Callable[[Simulation, Notice, Notice], Awaitable[Simulated]]
+Simulate: TypeAlias = Callable[[Simulation, Notice, Notice], Awaitable["Simulated"]]
 """Given what to publish, a callback for each action ("topic payload") and one for the topic of
 each publication. Raises NotConnected for a broker that is away."""
 
@@ -87,7 +89,7 @@ def simulate(run: Simulate, simulation: Simulation, console: Console) -> None:
     console.print(progress.line())
 
 
-async def _as_coroutine(simulated: Awaitable[Simulated]) -> Simulated:
+async def _as_coroutine(simulated: "Awaitable[Simulated]") -> "Simulated":
     return await simulated
 
 

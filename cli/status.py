@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from app.types import JsonValue
+from cli.columns import legend, narrowed, new_table
 from cli.server import Json, mapping
 
 GOOD = ("ready", "running", "finished")
-EXPLANATION = (
-    "Counts and means are since start; captured = processed + downgraded + dropped + in flight."
-)
+ACCOUNT = "captured = processed + downgraded + dropped + in flight"
 WAITING = ("loading", "connecting", "backing_off")
 
 
@@ -44,15 +42,19 @@ class Rates:
         return f"{(value - before) / self._elapsed:.1f}"
 
 
-def view(status: Json, rates: Rates | None = None) -> RenderableType:
-    """Three tables; with `rates` also how much of each happens in a second."""
+def view(status: Json, rates: Rates | None = None, *, wide: bool = False) -> RenderableType:
+    """Three tables and what their columns mean; with `rates` also how much of each happens in a
+    second. Columns that say nothing are left out, unless it is to be `wide`."""
     processes = status.get("processes")
     known = [mapping(each) for each in processes] if isinstance(processes, list) else []
+    tables = [_models(known, rates), _pipelines(known, rates), _connectors(known, rates)]
+    models, pipelines, connectors = tables if wide else map(narrowed, tables)
     return Group(
-        *_section(_models(known, rates), known, "models", "reason"),
-        *_section(_pipelines(known, rates), known, "pipelines", "reason", "last_error"),
-        *_section(_connectors(known, rates), known, "connectors", "last_error"),
-        Text(EXPLANATION, style="dim"),
+        *_section(models, known, "models", "reason"),
+        *_section(pipelines, known, "pipelines", "reason", "last_error"),
+        *_section(connectors, known, "connectors", "last_error"),
+        Text(ACCOUNT, style="dim"),
+        legend((models, pipelines, connectors)),
     )
 
 
@@ -142,15 +144,7 @@ def _entries(processes: Sequence[Json], section: str) -> Iterator[tuple[Json, st
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = new_table(title)
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table

@@ -17,7 +17,8 @@ PERIOD_S = 1.0
 class Watch:
     """What is on the screen: the newest status, or the last one and since when there is none."""
 
-    def __init__(self, server: Server, outside: Outside) -> None:
+    def __init__(self, server: Server, outside: Outside, *, wide: bool) -> None:
+        self._wide = wide
         self._server = server
         self._monotonic = outside.monotonic
         self._rates = Rates()
@@ -35,11 +36,18 @@ class Watch:
             return Group(self._last, Text(away, style="bold red"))
         self._away_since = None
         self._rates.look(now)
-        self._last = view(status, self._rates)
+        self._last = view(status, self._rates, wide=self._wide)
         return self._last
 
 
-def watch(server: Server, outside: Outside, console: Console, *, as_json: bool = False) -> None:
+def watch(
+    server: Server,
+    outside: Outside,
+    console: Console,
+    *,
+    as_json: bool = False,
+    wide: bool = False,
+) -> None:
     """Redraw every second until Ctrl-C; where nothing can be redrawn, print below each other.
 
     As JSON it is one document a line.
@@ -48,9 +56,9 @@ def watch(server: Server, outside: Outside, console: Console, *, as_json: bool =
         if as_json:
             _print_documents(server, outside)
         elif console.is_terminal:
-            _redraw(Watch(server, outside), outside, console)
+            _redraw(Watch(server, outside, wide=wide), outside, console)
         else:
-            _print(Watch(server, outside), outside, console)
+            _print(Watch(server, outside, wide=wide), outside, console)
     except KeyboardInterrupt:
         return
 

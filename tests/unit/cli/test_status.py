@@ -49,7 +49,7 @@ def test_a_model_with_its_counts_and_means() -> None:
         succeeded=1999, failed=1, shed=3, expired=4, runs=500, rows=2000,
         queue_seconds=5.0, run_seconds=6.0,
     )  # fmt: skip
-    result = run(FakeServer([process(models={"digits": busy})]))
+    result = run(FakeServer([process(models={"digits": busy})]), "--wide")
     assert result.exit_code == 0
     assert row(result.output, "digits") == [
         "digits", "ready", "gateway", "abcd1234", "1,999", "1", "3", "4", "4.0", "2.5", "12.0",
@@ -71,7 +71,7 @@ def test_pipelines_that_run_and_one_that_cannot() -> None:
         },
         "find-objects": {"state": "unavailable", "reason": "there is no model 'yolo'"},
     }  # fmt: skip
-    result = run(FakeServer([process(pipelines=pipelines)]))
+    result = run(FakeServer([process(pipelines=pipelines)]), "--wide")
     assert row(result.output, "read-text")[4:] == ["3", "1", "4", "2", "100.0"]
     assert "read-text last error: detect: too late" in result.output
     assert "find-objects reason: there is no model 'yolo'" in result.output
@@ -87,13 +87,31 @@ def test_a_connector_with_all_its_messages_accounted_for() -> None:
             "sources": {"a": tally(10, 5, 0, late=3, queue_full=2), "b": tally(2, 1, 1)},
         },
     }
-    result = run(FakeServer([process("streams", connectors={"mqtt": connector})]))
+    result = run(FakeServer([process("streams", connectors={"mqtt": connector})]), "--wide")
     assert row(result.output, "mqtt") == [
         "mqtt", "in", "streams", "backing_off", "12", "6", "0", "5", "1",
         "late", "3,", "queue_full", "2",
     ]  # fmt: skip
     assert row(result.output, "b") == ["b", "2", "1", "0", "0", "1"]
     assert "mqtt last error: cannot reach the broker" in result.output
+
+
+def test_only_columns_that_say_something_are_shown_and_explained() -> None:
+    idle = process(models={"digits": model(succeeded=3, runs=3, rows=3)})
+    result = run(FakeServer([idle]))
+    assert row(result.output, "digits") == ["digits", "ready", "gateway", "3", "0", "0.0"]
+    for spare in ("replica", "shed", "expired", "rows/run", "queue ms"):
+        assert spare not in result.output
+    assert "run ms mean time of one run of the model" in result.output
+    late = run(FakeServer([process(models={"digits": model(expired=2)})]))
+    assert "expired" in late.output
+    assert "expired whose deadline passed while they waited" in late.output
+
+
+def test_replicas_are_told_apart_where_there_are_several() -> None:
+    names = ("one", "two")
+    pair: list[JsonValue] = [process("ocr", name, models={"ocr": model()}) for name in names]
+    assert "replica" in run(FakeServer(pair)).output
 
 
 def test_replicas_of_one_model_stand_side_by_side() -> None:
@@ -123,8 +141,7 @@ def test_a_server_that_is_away_is_one_line_and_says_how_to_start_one() -> None:
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == (
-        "manta: no server answers at http://127.0.0.1:9;"
-        " start one with: serve run serve_config.yaml\n"
+        "manta: no server answers at http://127.0.0.1:9; start one with: manta run\n"
     )
 
 
@@ -165,7 +182,7 @@ def test_watch_shows_rates_per_second() -> None:
     def later() -> None:
         server.processes = [process(models={"digits": model(succeeded=25)})]
 
-    result = run(server, "--watch", outside=watching(server, [later]))
+    result = run(server, "--watch", "--wide", outside=watching(server, [later]))
     assert result.exit_code == 0
     shown = [line.split() for line in result.output.splitlines() if "digits" in line]
     assert [(words[4], words[8]) for words in shown] == [("10", "-"), ("25", "7.5")]
@@ -177,7 +194,7 @@ def test_watch_gives_no_rate_for_a_process_that_started_again() -> None:
     def restarted() -> None:
         server.processes = [process(models={"digits": model(succeeded=4)})]
 
-    result = run(server, "--watch", outside=watching(server, [restarted]))
+    result = run(server, "--watch", "--wide", outside=watching(server, [restarted]))
     shown = [line.split() for line in result.output.splitlines() if "digits" in line]
     assert [words[8] for words in shown] == ["-", "-"]
 
@@ -193,7 +210,7 @@ def test_watch_survives_the_server_going_and_coming_back() -> None:
 
     def nothing() -> None: ...
 
-    result = run(server, "--watch", outside=watching(server, [leave, nothing, come]))
+    result = run(server, "--watch", "--wide", outside=watching(server, [leave, nothing, come]))
     assert result.exit_code == 0
     away = [line for line in result.output.splitlines() if line.startswith("away for")]
     assert [line.split(":")[0] for line in away] == ["away for 0 s", "away for 2 s"]
