@@ -13,7 +13,7 @@ import yaml
 
 from app.types import Array, Arrays
 from benchmarks.processes import free_ports, running
-from benchmarks.ray_config import PROJECT, Ports, ray_environment, serve_run, shipped_config
+from benchmarks.ray_config import PROJECT, Ports, one_box_config, ray_environment, serve_run
 from models.repository.metadata import warm_up_inputs
 from models.repository.repository import ModelRepository
 
@@ -55,7 +55,7 @@ def measure_footprint() -> Footprint:
         ports = Ports(*free_ports(3))
         port = ports.http
         config = Path(directory, "serve_config.yaml")
-        config.write_text(yaml.safe_dump(shipped_config(ports, Path(directory))))
+        config.write_text(yaml.safe_dump(one_box_config(ports, Path(directory))))
         ready: dict[str, float] = {}
         start = time.monotonic()
         with running(serve_run(config), ray_environment(Path(directory)), PROJECT) as program:

@@ -54,9 +54,21 @@ def ray_environment(directory: Path) -> dict[str, str]:
     }
 
 
-def shipped_config(ports: Ports, directory: Path) -> dict[str, Any]:
-    """The product's own serve_config.yaml on other ports, remembering nothing of earlier runs."""
+def one_box_config(ports: Ports, directory: Path) -> dict[str, Any]:
+    """The shipped serve_config.yaml on other ports, remembering nothing of earlier runs."""
     config: dict[str, Any] = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
+    config["applications"][0]["args"] |= {
+        "direct": {"port": ports.http},
+        "grpc": {"port": ports.grpc},
+        "loaded_models_file": str(directory / "loaded_models.json"),
+    }
+    return config
+
+
+def haproxy_config(ports: Ports, directory: Path) -> dict[str, Any]:
+    """The product behind HAProxy, with the gateway's own port, which one box uses alone, beside it;
+    on other ports, remembering nothing of earlier runs."""
+    config: dict[str, Any] = yaml.safe_load((PROJECT / "config" / "serve_haproxy.yaml").read_text())
     config["http_options"] = {**config["http_options"], "host": "127.0.0.1", "port": ports.http}
     config["applications"][0]["args"] |= {
         "direct": {"port": ports.direct},
@@ -79,7 +91,7 @@ def product_config(
     The gateway's process holds them, or each is an application of its own with the bound
     `timeout_s` on a request.
     """
-    config = shipped_config(ports, directory)
+    config = haproxy_config(ports, directory)
     gateway = config["applications"][0]
     runtime_env = gateway["runtime_env"]
     repositories = sorted({str(model.file.parents[2]) for model in models.values()})

@@ -5,7 +5,7 @@ that needs it.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -18,7 +18,9 @@ from cli.simulate import Notice, Simulation, address_of
 from cli.simulate import simulate as run_simulation
 from cli.status import view
 from cli.watch import watch as watch_status
-from connectors.simulator import Simulated
+
+if TYPE_CHECKING:
+    from connectors.simulator import Simulated
 
 URL = "http://127.0.0.1:8000"
 EVENTFUL_DAY = 140
@@ -28,7 +30,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Manta, a model server for the edge. Start it with: serve run serve_config.yaml",
+    help="Manta, a model server for the edge. Start it with: manta run",
 )
 
 Url = Annotated[str, typer.Option(envvar="MANTA_URL", help="Address of the server.")]
@@ -56,10 +58,23 @@ def options(
 
 
 @cli.command()
+def run(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A serve config.")
+    ] = Path("serve_config.yaml"),
+) -> None:
+    """Check the configuration and the ports, then start everything; Ctrl-C ends all of it."""
+    from cli.run import start
+
+    start(file, console())
+
+
+@cli.command()
 def status(
     context: typer.Context,
     url: Url = URL,
     watch: Annotated[bool, typer.Option(help="Again every second, with rates.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Columns that say nothing, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what the server holds: models, pipelines, connectors, and their counts."""
@@ -67,11 +82,11 @@ def status(
     with one_line_errors():
         server = outside.connect(url)
         if watch:
-            watch_status(server, outside, console(), as_json=as_json)
+            watch_status(server, outside, console(), as_json=as_json, wide=wide)
         elif as_json:
             typer.echo(orjson.dumps(server.status(), option=orjson.OPT_INDENT_2))
         else:
-            console().print(view(server.status()))
+            console().print(view(server.status(), wide=wide))
 
 
 @cli.command()
@@ -153,7 +168,7 @@ def simulate(
         run_simulation(outside.simulate or _over_mqtt, simulation, console())
 
 
-async def _over_mqtt(simulation: Simulation, show: Notice, published: Notice) -> Simulated:
+async def _over_mqtt(simulation: Simulation, show: Notice, published: Notice) -> "Simulated":
     from connectors.mqtt.config import BrokerConfig
     from connectors.mqtt.simulator import simulate_sensors
     from models.training.environment import readings

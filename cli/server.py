@@ -70,7 +70,7 @@ class Server:
             raise NotConnected(f"{self.url} did not answer within {TIMEOUT_S:g} s") from error
         except httpx.HTTPError as error:
             raise NotConnected(
-                f"no server answers at {self.url}; start one with: serve run serve_config.yaml"
+                f"no server answers at {self.url}; start one with: manta run"
             ) from error
         if response.is_success:
             return response

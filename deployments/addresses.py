@@ -3,17 +3,21 @@
 from ray.experimental.internal_kv import _internal_kv_get
 from ray.serve.context import _get_global_client
 
+from app.api.http.direct_server import DirectConfig
+from deployments.fast_route import has_haproxy
+
 _ANY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104 - only compared with
 
 
-def api_url() -> str:
-    """The address of the HTTP door, as someone on this machine would type it."""
+def api_url(direct: DirectConfig | None) -> str:
+    """The address of the HTTP API, as someone on this machine would type it: HAProxy's where Serve
+    has one, otherwise that of the process itself."""
     client = _get_global_client()
     if client is None:
         raise RuntimeError("asked for its address outside of Serve")
-    options = client.http_config
-    host = "127.0.0.1" if options.host in _ANY_INTERFACE else options.host
-    return f"http://{host}:{options.port}"
+    served = client.http_config if direct is None or has_haproxy() else direct
+    host = "127.0.0.1" if served.host in _ANY_INTERFACE else served.host
+    return f"http://{host}:{served.port}"
 
 
 def dashboard_url() -> str | None:

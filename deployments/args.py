@@ -8,6 +8,7 @@ from app.api.codec.shared_memory import SharedMemory, SharedMemoryConfig
 from app.api.grpc.config import GrpcConfig
 from app.api.http.direct_server import DirectConfig
 from app.config.limits import Limits
+from app.config.pipelines import HostName, Origin
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -37,8 +38,9 @@ class ServingArgs(AppArgs):
 class ModelArgs(ServingArgs):
     """One model in its own application, which must be named as the model is.
 
-    `timeout_s` bounds a request that comes over HTTP; `limits` bound what it may hold. `override`
-    replaces fields of its `model.yaml`; what `loaded_models_file` has for the model goes before it.
+    `timeout_s` bounds a request that comes over HTTP; `limits` bound what it may hold; `origins`
+    and `hosts` are as in the gateway's configuration. `override` replaces fields of its
+    `model.yaml`; what `loaded_models_file` has for the model goes before it.
     """
 
     model: str
@@ -46,6 +48,8 @@ class ModelArgs(ServingArgs):
     loaded_models_file: Path | None = None
     timeout_s: float = Field(default=30.0, gt=0)
     limits: Limits = Limits()
+    origins: tuple[Origin, ...] = ()
+    hosts: tuple[HostName, ...] = ()
 
 
 class HostArgs(AppArgs):

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from app.api.http.direct_server import DirectConfig
 from app.types import JsonValue
 from deployments.addresses import api_url, dashboard_url
 
@@ -13,7 +14,9 @@ PATIENCE_SECONDS = 120.0
 Status = Mapping[str, JsonValue]
 
 
-async def announce(statuses: Callable[[], Awaitable[Sequence[Status]]], others: int) -> None:
+async def announce(
+    statuses: Callable[[], Awaitable[Sequence[Status]]], others: int, direct: DirectConfig | None
+) -> None:
     """Wait for the other processes, then print the banner once; it goes to Ray's driver."""
     waited = 0.0
     known: Sequence[Status] = []
@@ -23,7 +26,7 @@ async def announce(statuses: Callable[[], Awaitable[Sequence[Status]]], others: 
             break
         await asyncio.sleep(POLL_SECONDS)
         waited += POLL_SECONDS
-    _show(banner(known, api_url(), dashboard_url()))
+    _show(banner(known, api_url(direct), dashboard_url()))
 
 
 def _show(text: str) -> None:

@@ -8,6 +8,7 @@ from app.streams.streams import Streams
 from app.types import JsonValue
 from deployments.args import StreamsArgs
 from deployments.composition import Process, check_files
+from deployments.internal_port import listen_on_node_address
 from deployments.options import deploy
 
 STREAMS_DEPLOYMENT = "Streams"
@@ -20,6 +21,7 @@ class StreamsReplica:
     """
 
     async def __init__(self, args: StreamsArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        listen_on_node_address()
         self._process = Process(args)
         self._streams = Streams(
             self._process.connectors(args.connectors), self._process.host, self._process.clock

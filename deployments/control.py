@@ -15,7 +15,7 @@ from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from app.config.limits import Limits
+from app.config.pipelines import GatewayConfig
 from app.errors import MantaError, ModelNotReady
 from app.interfaces import ModelHandle
 from app.types import JsonValue, ModelState
@@ -54,13 +54,11 @@ class ServeApplications(Applications):
         self,
         args: GatewayArgs,
         remote: Callable[[str], RemoteModelHandle],
-        timeout_s: float,
-        limits: Limits,
+        config: GatewayConfig,
     ) -> None:
         self._args = args
         self._remote = remote
-        self._timeout_s = timeout_s
-        self._limits = limits
+        self._config = config
         self._gateway = serve.get_replica_context().app_name
         self._handles: dict[tuple[str, str], DeploymentHandle[Any]] = {}
 
@@ -70,8 +68,10 @@ class ServeApplications(Applications):
             repositories=self._args.repositories,
             max_model_size_mb=self._args.max_model_size_mb,
             model=name,
-            timeout_s=self._timeout_s,
-            limits=self._limits,
+            timeout_s=self._config.timeout_s,
+            limits=self._config.limits,
+            origins=self._config.origins,
+            hosts=self._config.hosts,
             override=dict(override),
             shared_memory=self._args.shared_memory,
             loaded_models_file=self._args.loaded_models_file,

@@ -1,4 +1,5 @@
-"""Inference requests are answered at the head of a replica's HTTP server, before Serve's own code.
+"""Behind HAProxy, inference requests are answered at the head of a replica's HTTP server, before
+Serve's own code.
 
 Serve takes ASGI middleware from a function that RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names,
 and puts it around its handling of a request: a task that runs it, another that waits for the client
@@ -28,8 +29,16 @@ def middlewares() -> list[Middleware]:
     return [Middleware(Front)]
 
 
+def has_haproxy() -> bool:
+    """Whether requests come from HAProxy to an HTTP server of Serve's own in this process."""
+    return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
+
+
 def answers_in_front() -> bool:
-    """Whether the application's `runtime_env` lets it answer requests that Serve does not see."""
+    """Whether the application answers requests that Serve does not see: behind HAProxy where its
+    `runtime_env` lets it, and always where Serve has no part in requests."""
+    if not has_haproxy():
+        return True
     named = os.environ.get("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH")
     return named == f"{__name__}:{middlewares.__name__}"
 

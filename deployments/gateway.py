@@ -25,19 +25,21 @@ from deployments.connector import STREAMS_DEPLOYMENT
 from deployments.control import ServeApplications
 from deployments.fast_route import answer_in_front
 from deployments.handles import GATEWAY_DEPLOYMENT, MODEL_DEPLOYMENT, RemoteProcesses
+from deployments.internal_port import listen_on_node_address
 from deployments.options import deploy
 from models.repository.loaded_file import LoadedFile
 from models.serving.control import ModelController
 
 logger = logging.getLogger(__name__)
 
-FOLLOW_SECONDS = 0.5
+FOLLOW_SECONDS = 1.0
 
 
 class GatewayReplica:
     """Serves its inline models and pipelines, and speaks for the other processes."""
 
     async def __init__(self, args: GatewayArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        listen_on_node_address()
         asyncio.get_running_loop().run_in_executor(None, remove_session_after_end)
         self._process = Process(args)
         self._dataplane = DataPlane(self._process.models, memory=shared_memory(args))
@@ -51,7 +53,7 @@ class GatewayReplica:
             self._process.repository,
             self._process.services,
             args.remote,
-            ServeApplications(args, self._process.remote, gateway.timeout_s, gateway.limits),
+            ServeApplications(args, self._process.remote, gateway),
             self._dataplane,
             LoadedFile(resolved(args.loaded_models_file)),
         )
@@ -63,6 +65,7 @@ class GatewayReplica:
             gateway.timeout_s,
             gateway.limits,
             gateway.origins,
+            gateway.hosts,
         )
         self._doors = direct_doors(self._app, args.direct, gateway.limits)
         await self._process.open()
@@ -73,7 +76,9 @@ class GatewayReplica:
         answer_in_front(self._app, gateway.limits)
         self._grpc = await started_grpc(args.grpc, self._dataplane, gateway)
         self._following = asyncio.ensure_future(self._follow())
-        self._announcement = asyncio.ensure_future(announce(self._statuses, len(self._others) - 1))
+        self._announcement = asyncio.ensure_future(
+            announce(self._statuses, len(self._others) - 1, args.direct)
+        )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app

@@ -22,6 +22,7 @@ from app.types import (
 from deployments.args import ModelArgs, resolved, shared_memory
 from deployments.fast_route import answer_in_front, answers_in_front
 from deployments.handles import MODEL_DEPLOYMENT
+from deployments.internal_port import listen_on_node_address
 from deployments.local_socket import Door, NearbyDoor
 from deployments.options import deploy
 from deployments.repositories import open_repository
@@ -35,12 +36,15 @@ class ModelReplica:
     and says why, instead of being restarted in a loop."""
 
     async def __init__(self, args: ModelArgs) -> None:  # type: ignore[misc]  # Serve awaits it
+        listen_on_node_address()
         configure_logging()
         repository = open_repository(args)
         self._service = LocalModelService(repository, args.model)
         memory = shared_memory(args)
         self._dataplane = DataPlane({args.model: self._service}, memory=memory)
-        self._app = build_model_app(self._dataplane, args.timeout_s, args.limits)
+        self._app = build_model_app(
+            self._dataplane, args.timeout_s, args.limits, args.origins, args.hosts
+        )
         self._doors = direct_doors(self._app, args.direct, args.limits)
         self._nearby = NearbyDoor(self._service.infer)
         await self._service.load(_override(args) or None)

@@ -16,7 +16,7 @@ def deploy(cls: type[object], name: str, args: AppArgs, **options: Any) -> Appli
     """
     defaults: dict[str, Any] = {
         "max_ongoing_requests": 4096,
-        "health_check_period_s": 2,  # replaced after the third failure in a row
+        "health_check_period_s": 1,  # replaced after the third failure in a row
         "graceful_shutdown_wait_loop_s": 0.2,
         "graceful_shutdown_timeout_s": 10,
     }

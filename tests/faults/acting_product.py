@@ -6,9 +6,9 @@ from tests.faults.models import GOOD, write_repository
 from tests.integration.product import Product, project_files
 
 
-def acting_product(folder: Path) -> Product:
+def acting_product(folder: Path, *, haproxy: bool = False) -> Product:
     """Not started yet."""
-    serve, _ = project_files()
+    serve, _ = project_files(haproxy=haproxy)
     gateway, own = serve["applications"][:2]
     shared = {"repositories": [str(write_repository(folder / "models"))]}
     gateway["args"] = {

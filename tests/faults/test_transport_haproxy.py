@@ -27,12 +27,12 @@ PLACES = 64
 """Connections that HAProxy keeps here, so that few of them fill it."""
 
 SILENT_SECONDS = 30.0
-"""As serve_config.yaml has it."""
+"""As config/serve_haproxy.yaml has it."""
 
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    running = acting_product(tmp_path_factory.mktemp("product"))
+    running = acting_product(tmp_path_factory.mktemp("product"), haproxy=True)
     running.environ["RAY_SERVE_HAPROXY_MAXCONN"] = str(PLACES)
     try:
         running.start()

@@ -1,4 +1,4 @@
-"""The whole product as a user runs it: `serve run` on a configuration, ended with a signal."""
+"""The whole product as a user runs it: `manta run` on a configuration, ended with a signal."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ import httpx
 import psutil
 import yaml
 
+from cli.run import ENVIRONMENT, ON_LOOPBACK
 from tests.integration.mosquitto import free_port
 from tests.paths import ROOT
 
@@ -20,10 +21,12 @@ START_SECONDS = 120.0
 
 
 class Product:
-    """One `serve run`, with the project's own configuration changed where a test needs it.
+    """One `manta run`, with the project's own configuration changed where a test needs it.
 
-    `pipelines` and `serve` are edits to the two files; the ports are free ones. `environ` is added
-    to the environment of `serve run`. `client` keeps connections from start to stop.
+    `pipelines` and `serve` are the two files; the ports are free ones. `direct_url` is the
+    gateway's own port; it is `url` unless HAProxy stands in front (config/serve_haproxy.yaml).
+    `environ` is added to the environment of `serve run`. `client` keeps connections from start to
+    stop.
     """
 
     def __init__(
@@ -38,13 +41,16 @@ class Product:
         pipelines_file = folder / "pipelines.yaml"
         pipelines_file.write_text(yaml.safe_dump(dict(pipelines)))
         config = dict(serve)
-        direct_port = free_port()
+        direct_port = self.port
+        if config["proxy_location"] != "Disabled":
+            direct_port = free_port()
+            own = {"host": "127.0.0.1", "port": self.port}
+            config["http_options"] = {**config["http_options"], **own}
         self.direct_url = f"http://127.0.0.1:{direct_port}"
         config["applications"][0]["args"]["direct"] = {"port": direct_port}
         grpc_port = free_port()
         self.grpc_address = f"127.0.0.1:{grpc_port}"
         config["applications"][0]["args"]["grpc"] = {"port": grpc_port}
-        config["http_options"] = {**config["http_options"], "host": "127.0.0.1", "port": self.port}
         for application in config["applications"]:
             if "model" not in application["args"]:
                 application["args"]["pipelines_file"] = str(pipelines_file)
@@ -59,19 +65,20 @@ class Product:
     def start(self, until: Callable[[], bool] | None = None) -> None:
         """Returns once every model is ready, or when `until` says so."""
         self.client = httpx.Client(base_url=self.url, timeout=90)
-        serve = Path(sys.executable).with_name("serve")
+        serve, file = Path(sys.executable).with_name("serve"), self.config_file
         environ = {
             **os.environ,
+            **ENVIRONMENT,
+            **ON_LOOPBACK,
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_DEDUP_LOGS": "0",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
             "PYTHONPATH": str(ROOT),
             **self.environ,
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(serve), "run", str(self.config_file)],
+                [sys.executable, "-m", "cluster.supervisor", *map(str, (serve, "run", file))],
                 cwd=ROOT,
                 env=environ,
                 stdout=log,
@@ -102,6 +109,9 @@ class Product:
         if self._process is None:
             return []
         self.client.close()
+        if self._process.poll() is not None:
+            self._process = None
+            return []
         family = psutil.Process(self.pid).children(recursive=True)
         self._process.send_signal(sign)
         self._process.wait(60)
@@ -118,8 +128,11 @@ class Product:
         return next(each for each in self.processes() if each["application"] == application)
 
 
-def project_files() -> tuple[dict[str, Any], dict[str, Any]]:
+def project_files(*, haproxy: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """The project's own two configuration files, as data to be changed."""
-    serve = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    name = "config/serve_haproxy.yaml" if haproxy else "serve_config.yaml"
+    serve = yaml.safe_load((ROOT / name).read_text())
     pipelines = yaml.safe_load((ROOT / "config" / "pipelines.yaml").read_text())
+    recorded = pipelines["connectors"][0]  # the file is written into another folder
+    recorded["path"] = str(ROOT / "config" / recorded["path"])
     return serve, pipelines

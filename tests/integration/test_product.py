@@ -110,15 +110,16 @@ def test_the_server_tells_who_it_is(product: Product) -> None:
     assert "swagger" in httpx.get(f"{product.url}/docs").text.lower()
 
 
-def test_the_direct_door_answers_as_well(product: Product) -> None:
-    assert httpx.get(f"{product.direct_url}/v2/health/ready").json() == {"ready": True}
-    data = [600, 21, 40, 1013, 90]
-    vector = {"name": "vector", "shape": [1, 5], "datatype": "FP32", "data": data}
-    answers = [
-        httpx.post(f"{url}/v2/models/air-quality/infer", json={"inputs": [vector]}).json()
-        for url in (product.url, product.direct_url)
-    ]
-    assert answers[0] == answers[1]
+def test_nothing_of_serve_listens_on_every_interface(product: Product) -> None:
+    family = [psutil.Process(product.pid), *psutil.Process(product.pid).children(recursive=True)]
+    everywhere = {
+        (process.name(), connection.laddr.port)
+        for process in family
+        if process.name().startswith(("ray::Serve", "haproxy", "serve"))
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip in ("0.0.0.0", "::")
+    }
+    assert everywhere == set()
 
 
 def test_digits_are_recognised_over_http(product: Product) -> None:

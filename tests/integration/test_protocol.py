@@ -1,5 +1,5 @@
 """What stands beside plain inference, over the whole product: streams, shared memory, traces and
-pictures, through HAProxy on the first door."""
+pictures, through HAProxy on the first door and straight to the gateway on the second."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ KEY = f"manta_test_{os.getpid()}"
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     folder = tmp_path_factory.mktemp("product")
-    serve, pipelines = project_files()
+    serve, pipelines = project_files(haproxy=True)
     memory = {"prefix": "manta_", "registry": str(folder / "regions")}
     for application in serve["applications"]:
         if application["name"] in ("gateway", "text-detect"):

@@ -192,7 +192,7 @@ def test_the_servers_own_words_are_shown(picture: Path) -> None:
 def test_a_server_that_is_away(picture: Path) -> None:
     result = run(FakeServer(away=True), "p", picture)
     assert result.exit_code == 1
-    assert "serve run serve_config.yaml" in result.stderr
+    assert "manta run" in result.stderr
 
 
 def test_annotate_is_for_pipelines(numbers: Path, tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def test_a_warning_is_told_and_is_no_mistake(
     flows = (ROOT / "config" / "pipelines.yaml").read_text()
     (tmp_path / "p.yaml").write_text(f"{flows}\ngateway: {{limits: {{body_bytes: 2000}}}}\n")
     text = (ROOT / "serve_config.yaml").read_text()
-    own = f"args:\n      pipelines_file: {tmp_path}/p.yaml\n      # Models in"
-    assert "args:\n      # Models in" in text
-    (tmp_path / "s.yaml").write_text(text.replace("args:\n      # Models in", own))
+    own = f"args:\n      pipelines_file: {tmp_path}/p.yaml\n      # Everything over"
+    assert "args:\n      # Everything over" in text
+    (tmp_path / "s.yaml").write_text(text.replace("args:\n      # Everything over", own))
     result = TERMINAL.invoke(cli, ["validate", "s.yaml"])
     assert result.exit_code == 0
     first, second = result.output.splitlines()[:2]

@@ -88,8 +88,14 @@ def test_an_application_says_whether_serve_must_see_its_requests(
     named: str | None, may: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
     if named is None:
         monkeypatch.delenv(name, raising=False)
     else:
         monkeypatch.setenv(name, named)
     assert answers_in_front() is may
+
+
+def test_without_haproxy_serve_sees_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_SERVE_ENABLE_HA_PROXY", raising=False)
+    assert answers_in_front()

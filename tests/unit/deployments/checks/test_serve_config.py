@@ -82,8 +82,8 @@ def test_ray_puts_in_the_variables_of_a_runtime_environment(tmp_path: Path) -> N
             "applications:\n- import_path: deployments.model:build\n  args:\n    modle: digits\n"
             "    model: digits\n",
             "serve.yaml:4: applications[0].args.modle: is not a known field; "
-            "known here are: direct, limits, loaded_models_file, max_model_size_mb, model, "
-            "override, repositories, shared_memory, timeout_s (did you mean model?)",
+            "known here are: direct, hosts, limits, loaded_models_file, max_model_size_mb, model, "
+            "origins, override, repositories, shared_memory, timeout_s (did you mean model?)",
         ),
         (
             "applications:\n- import_path: deployments.model:build\n",

@@ -19,8 +19,9 @@ def test_what_fits_is_summed_up(site: Site) -> None:
     assert connectors.rows == (("air", "file", "sense", "flow"),)
 
 
-def test_the_projects_own_files_fit() -> None:
-    report = validate_file(ROOT / "serve_config.yaml")
+@pytest.mark.parametrize("name", ["serve_config.yaml", "config/serve_haproxy.yaml"])
+def test_the_projects_own_files_fit(name: str) -> None:
+    report = validate_file(ROOT / name)
     found = (*report.problems, *report.missing, *report.warnings)
     assert [str(error) for error in found] == []
 
@@ -113,6 +114,29 @@ def test_unequal_limits_of_two_doors_to_one_model(site: Site) -> None:
     report = site.with_serve(flow_style, args.format(3000))
     assert site.lines(report.warnings)[0] == "serve.yaml:22: " + BODY.format(3000, 2000)
     assert "limits.tensors: 1 in application 'eye', but 256" in str(report.warnings[1])
+
+
+def test_unequal_hosts_of_two_doors_to_one_model(site: Site) -> None:
+    site.with_pipelines("pipelines:\n", "gateway: {hosts: [b, a], origins: []}\npipelines:\n")
+    report = site.with_serve("model: eye}", "model: eye, hosts: [a]}")
+    [warning] = site.lines(report.warnings)
+    assert "args.hosts: ['a'] in application 'eye', but ['a', 'b'] in 'gateway'" in warning
+    assert "(gateway.hosts in pipelines.yaml)" in warning
+    assert site.with_serve("hosts: [a]}", "hosts: [a, b]}").warnings == ()
+
+
+@pytest.mark.parametrize("origin", ["panel.local", "http://panel.local/", "https://a/b"])
+def test_what_is_no_origin_is_refused(site: Site, origin: str) -> None:
+    report = site.with_pipelines(
+        "pipelines:\n", f"gateway: {{origins: ['{origin}']}}\npipelines:\n"
+    )
+    assert "gateway.origins" in str(report.problems[0])
+
+
+@pytest.mark.parametrize("host", ["manta:8000", "http://manta", "*", ""])
+def test_what_is_no_host_name_is_refused(site: Site, host: str) -> None:
+    report = site.with_pipelines("pipelines:\n", f"gateway: {{hosts: ['{host}']}}\npipelines:\n")
+    assert "gateway.hosts" in str(report.problems[0])
 
 
 @pytest.mark.parametrize(
