@@ -11,7 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from benchmarks.ray_config import (
     ray_environment,
     serve_run,
 )
+from benchmarks.report import conditions, write_results
 from cli.run import ENVIRONMENT, ON_LOOPBACK
 
 SETTLE_SECONDS = 15.0
@@ -41,7 +42,7 @@ class Step:
     label: str
     haproxy: bool = False
     kept: tuple[str, ...] = SLOWED_IN_SERVE
-    environment: Mapping[str, str] = ENVIRONMENT
+    environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
 
 
 PLAIN = {name: ENVIRONMENT[name] for name in ("RAY_DEDUP_LOGS", "RAY_worker_niceness")}
@@ -58,10 +59,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30.0)
     seconds = parser.parse_args().seconds
-    print("| | processor | memory | processes | ready after | away when killed |")
-    print("|---|---|---|---|---|---|")
+    lines = [
+        "## At rest",
+        "",
+        conditions(),
+        f"Nobody asks anything; processor time over {seconds:.0f} s, one start each.",
+        "",
+        "| | processor | memory | processes | ready after | away when killed |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
     for step in STEPS:
-        print(f"| {step.label} | {' | '.join(measured(step, seconds))} |", flush=True)
+        lines.append(f"| {step.label} | {' | '.join(measured(step, seconds))} |")
+        print(lines[-1], flush=True)
+    write_results({"rest": "\n".join(lines)})
 
 
 def measured(step: Step, seconds: float) -> Iterator[str]:

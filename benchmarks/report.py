@@ -25,7 +25,7 @@ absolute numbers are worth little: read the ratios, which compare servers that t
 run.
 """
 _PART = re.compile(r"<!-- part: (\w+) -->\n(.*?)(?=<!-- part: |<!-- notes -->|\Z)", re.DOTALL)
-ORDER = ("targets", "http", "grpc", "neutral", "gateway", "loading", "overload", "product")
+ORDER = ("targets", "http", "grpc", "neutral", "gateway", "loading", "overload", "product", "rest")
 
 
 def write_results(parts: Mapping[str, str]) -> None:
