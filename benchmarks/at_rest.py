@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def measured(step: Step, seconds: float) -> Iterator[str]:
             time.sleep(seconds)
             after = _processor_seconds(program)
             used = sum(value - before.get(pid, value) for pid, value in after.items())
-            sizes = [psutil.Process(pid).memory_full_info().pss for pid in after]
+            sizes = [size for pid in after if (size := _size(pid))]
             yield f"{used / seconds:.1%} of a core"
             yield f"{sum(sizes) / 1e6:,.0f} MB"
             yield f"{len(sizes)}"
@@ -126,7 +127,22 @@ def _answers(url: str) -> bool:
 
 
 def _processor_seconds(program: Program) -> dict[int, float]:
-    return {each.pid: sum(each.cpu_times()[:2]) for each in program.processes()}
+    """By process; those of Ray's dashboard have written their names over their environment, by
+    which a program's others are found, and are known by their parents."""
+    found = {}
+    for marked in program.processes():
+        with suppress(psutil.Error):
+            for each in (marked, *marked.children(recursive=True)):
+                found[each.pid] = sum(each.cpu_times()[:2])
+    return found
+
+
+def _size(pid: int) -> int:
+    """PSS in bytes; 0 for a process that has ended."""
+    try:
+        return int(psutil.Process(pid).memory_full_info().pss)
+    except psutil.Error:
+        return 0
 
 
 if __name__ == "__main__":
