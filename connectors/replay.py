@@ -103,22 +103,18 @@ class ReplaySource:
 
     @property
     def _is_recording(self) -> bool:
-        return self._config.path.endswith(".jsonl")
+        return _is_recording(self._config.path)
 
     @property
     def _picture_gap(self) -> float:
         return 1.0 / self._config.fps if self._config.fps else 0.0
 
     def _open(self) -> Iterator[_Entry]:
+        if reason := not_there(self._config.path):
+            raise ConnectorRejected(reason)
         if self._is_recording:
-            path = Path(self._config.path)
-            if not path.is_file():
-                raise ConnectorRejected(f"there is no recording {self._config.path!r}")
-            return self._recorded(path)
-        pictures = _pictures(self._config.path)
-        if not pictures:
-            raise ConnectorRejected(f"there are no pictures at {self._config.path!r}")
-        return self._pictured(pictures)
+            return self._recorded(Path(self._config.path))
+        return self._pictured(_pictures(self._config.path))
 
     def _recorded(self, path: Path) -> Iterator[_Entry]:
         latest = 0.0
@@ -149,6 +145,17 @@ class ReplaySource:
             metadata={"connector": self._config.id},
         )
         return message if entry.error is None else message.with_error("decode", entry.error)
+
+
+def not_there(path: str) -> str | None:
+    """Why nothing can be played from `path`; None where something can."""
+    if _is_recording(path):
+        return None if Path(path).is_file() else f"there is no recording {path!r}"
+    return None if _pictures(path) else f"there are no pictures at {path!r}"
+
+
+def _is_recording(path: str) -> bool:
+    return path.endswith(".jsonl")
 
 
 def _parse(line: bytes) -> tuple[float, str, object]:

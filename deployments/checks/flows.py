@@ -47,7 +47,7 @@ class Flows:
 
     def error(self, use: "Use", reason: str) -> ConfigurationError:
         """An error about where a pipeline names a model, with its line."""
-        place = _place(self.path, self.config, use.pipeline)
+        place = place_of(self.path, self.config, use.pipeline)
         return error_at(self.path, (*place, *use.location), reason)
 
 
@@ -69,7 +69,7 @@ def load_flows(path: Path) -> Flows:
     problems = [error_at(path, where, reason) for where, reason in file_problems(config)]
     graphs: dict[str, Graph] = {}
     for pipeline in config.pipelines:
-        place = _place(path, config, pipeline.id)
+        place = place_of(path, config, pipeline.id)
         wrong = list(graph_problems(pipeline, config))
         problems += [error_at(path, (*place, *where), reason) for where, reason in wrong]
         if not wrong:
@@ -77,7 +77,7 @@ def load_flows(path: Path) -> Flows:
     return Flows(path, config, graphs, tuple(problems))
 
 
-def _place(path: Path, config: PipelinesConfig, pipeline: str) -> tuple[str | int, ...]:
+def place_of(path: Path, config: PipelinesConfig, pipeline: str) -> tuple[str | int, ...]:
     """Where a pipeline stands in its file; a bare graph is the whole file."""
     if "pipelines" not in keys_of(path):
         return ()

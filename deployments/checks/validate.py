@@ -23,6 +23,7 @@ from deployments.checks.flows import (
 )
 from deployments.checks.limits import unequal_limits
 from deployments.checks.ports import repeated_ports, taken_ports
+from deployments.checks.recordings import absent_recordings
 from deployments.checks.serve_config import OtherApplication, ServeConfig, load_serve_config
 from deployments.repositories import from_environment, not_there, open_repository
 from models.repository.model_yaml import FILE_NAME, ModelFile
@@ -67,8 +68,10 @@ def validate_site(path: Path, *, ports: bool = False) -> Report:
         pipelines_table(flows.values(), _joined(check.pipeline_homes)),
         connectors_table(flows.values(), _joined(check.connector_homes)),
     )
-    warnings = tuple(unequal_limits(path, config, flows))
-    return Report((*problems, *check.problems), tuple(check.missing), tables, warnings)
+    warnings = [*unequal_limits(path, config, flows)]
+    for each in flows.values():
+        warnings += absent_recordings(each)
+    return Report((*problems, *check.problems), tuple(check.missing), tables, tuple(warnings))
 
 
 def _validate_pipelines(path: Path) -> Report:
@@ -82,7 +85,9 @@ def _validate_pipelines(path: Path) -> Report:
         if use.model not in known
     ]
     tables = (pipelines_table([flows], {}), connectors_table([flows], {}))
-    return Report(flows.problems, tuple(missing), tuple(_without_homes(each) for each in tables))
+    warnings = tuple(absent_recordings(flows))
+    shown = tuple(_without_homes(each) for each in tables)
+    return Report(flows.problems, tuple(missing), shown, warnings)
 
 
 def _validate_model(path: Path) -> Report:

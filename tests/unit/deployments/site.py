@@ -68,6 +68,7 @@ class Site:
         for name in ("air", "eye"):
             self.model(name)
         self.pipelines.write_text(PIPELINES)
+        (self.folder / "air.jsonl").touch()
         self.serve.write_text(SERVE.format(zoo=self.zoo, pipelines=self.pipelines))
 
     @property
