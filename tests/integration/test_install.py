@@ -61,6 +61,28 @@ def test_an_environment_of_such_a_python_does_not_stay(project: Path) -> None:
     assert not (project / ".venv").exists()
 
 
+def test_an_environment_whose_python_is_gone_does_not_stay(project: Path) -> None:
+    """As after an upgrade of the system; that it was finished once says nothing."""
+    programs = project / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to("/nowhere/python3")
+    (project / ".venv" / "run.stamp").touch()
+    old = pretend_python(project / "old" / "python3", "3.9.1")
+    made = make(project, "install", f"PYTHON={old}")
+    assert made.returncode != 0
+    assert "Removing .venv" in made.stdout
+    assert "is: Python 3.9.1. Name another: make install PYTHON=" in made.stdout
+    assert not (project / ".venv").exists()
+
+
+def test_wheels_are_not_fetched_for_a_python_that_is_too_new(project: Path) -> None:
+    new = pretend_python(project / "new" / "python3", "3.14.0")
+    made = make(project, "wheels", "WHEELS=wheels", f"PYTHON={new}")
+    assert made.returncode != 0
+    assert "is: Python 3.14.0. Name another: make wheels PYTHON=" in made.stdout
+    assert not (project / "wheels").exists()
+
+
 def test_wheels_are_all_that_an_install_without_a_network_needs(project: Path) -> None:
     apart = ("unshare", "--net", "--map-root-user")
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
