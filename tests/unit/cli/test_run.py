@@ -13,6 +13,7 @@ from cli.run import ENVIRONMENT, ON_LOOPBACK
 from tests.paths import ROOT
 
 NICENESS = "RAY_worker_niceness"
+UNBUFFERED = "PYTHONUNBUFFERED"
 SITE = str(ROOT / "serve_config.yaml")
 
 
@@ -33,7 +34,7 @@ def words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(cli.run, "CLUSTER_FILE", tmp_path / "none")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     take(monkeypatch)
-    for name in (*ENVIRONMENT, *ON_LOOPBACK, "PATH"):
+    for name in (*ENVIRONMENT, *ON_LOOPBACK, UNBUFFERED, "PATH"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         if name != "PATH":
             monkeypatch.delenv(name)
@@ -56,6 +57,7 @@ def test_it_becomes_the_supervisor_of_serve_run(words: list[str]) -> None:
     assert "4 applications" in result.output
     assert os.environ[NICENESS] == "0"
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert os.environ[UNBUFFERED] == "1"
 
 
 def test_the_environment_goes_before_what_it_would_tell_ray(
