@@ -2,8 +2,9 @@
 
 paho-mqtt runs its network loop on a thread of its own (`loop_start`); everything that it tells is
 handed over to the event loop. Its reconnecting is switched off (`reconnect_on_failure=False`, so
-the thread ends with the connection): when to connect again is decided once, by the runner, and a
-new connection gets a new client.
+the thread ends with the connection): when to connect again is decided once, by the runner
+(app/streams/source_runner.py; for actions app/streams/sinks.py), and a new connection gets a new
+client.
 """
 
 import asyncio

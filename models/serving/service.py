@@ -1,4 +1,4 @@
-"""A model served from this process."""
+"""A model served from this process, and how it goes from one version to the next."""
 
 import asyncio
 import logging
