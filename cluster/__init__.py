@@ -1,1 +1,1 @@
-"""The machines of a site; empty until there is more than one."""
+"""What runs on a machine beside the server: its supervisor; no models and no streams."""

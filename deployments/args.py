@@ -26,7 +26,7 @@ class AppArgs(BaseModel):
 
 
 class ServingArgs(AppArgs):
-    """A process that answers over HTTP; `direct` opens a door of its own, past Serve's.
+    """A process that answers over HTTP; `direct` opens a port of its own, past Serve's.
 
     With `shared_memory`, tensors may be in memory that a client on the same machine shares.
     """

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 120.0
 Status = Mapping[str, JsonValue]
 
 
-async def announce(
+async def banner_when_ready(
     statuses: Callable[[], Awaitable[Sequence[Status]]], others: int, direct: DirectConfig | None
 ) -> None:
     """Wait for the other processes, then print the banner once; it goes to Ray's driver."""

@@ -26,7 +26,7 @@ def middlewares() -> list[Middleware]:
     """Called by Serve just before a replica's HTTP server starts, in its process."""
     # Serve starts uvicorn with its default protocol; this is the table that names it.
     HTTP_PROTOCOLS["auto"] = "deployments.fast_route:ReplicaConnection"
-    return [Middleware(Front)]
+    return [Middleware(FastRoute)]
 
 
 def has_haproxy() -> bool:
@@ -58,7 +58,7 @@ class ReplicaConnection(Connection):
     """What Serve's own HTTP server makes its connections from, in this process."""
 
 
-class Front:
+class FastRoute:
     """ASGI: inference requests to the application of this process, all others to Serve."""
 
     def __init__(self, serve: ASGIApp) -> None:

@@ -12,13 +12,13 @@ from starlette.types import ASGIApp
 from app.api.dataplane import DataPlane
 from app.api.grpc.config import GrpcConfig
 from app.api.grpc.server import GrpcServer
-from app.api.http.direct_server import direct_doors
+from app.api.http.direct_server import direct_servers
 from app.api.http.gateway import build_gateway_app
 from app.config.pipelines import GatewayConfig
 from app.errors import ConfigurationError, ModelNotReady
 from app.types import JsonValue
 from deployments.args import GatewayArgs, resolved, shared_memory
-from deployments.banner import announce
+from deployments.banner import banner_when_ready
 from deployments.cleanup import remove_session_after_end
 from deployments.composition import Process, check_files
 from deployments.connector import STREAMS_DEPLOYMENT
@@ -67,17 +67,17 @@ class GatewayReplica:
             gateway.origins,
             gateway.hosts,
         )
-        self._doors = direct_doors(self._app, args.direct, gateway.limits)
+        self._servers = direct_servers(self._app, args.direct, gateway.limits)
         await self._process.open()
         with suppress(ModelNotReady):
             await self._control.follow()
-        for door in self._doors:
-            await door.start()
+        for server in self._servers:
+            await server.start()
         answer_in_front(self._app, gateway.limits)
         self._grpc = await started_grpc(args.grpc, self._dataplane, gateway)
         self._following = asyncio.ensure_future(self._follow())
         self._announcement = asyncio.ensure_future(
-            announce(self._statuses, len(self._others) - 1, args.direct)
+            banner_when_ready(self._statuses, len(self._others) - 1, args.direct)
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -113,8 +113,8 @@ class GatewayReplica:
     async def __del__(self) -> None:
         self._announcement.cancel()
         self._following.cancel()
-        for door in self._doors:
-            await door.stop()
+        for server in self._servers:
+            await server.stop()
         if self._grpc is not None:
             await self._grpc.stop()
         await self._process.close()

@@ -12,11 +12,11 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from app.errors import DeadlineExceeded, ModelNotReady
-from app.remote.local_replicas import Found, NearbyReplicas
-from app.remote.shared_calls import CALLS, Answer, Asked, Hop
+from app.remote.local_replicas import Found, LocalReplicas
+from app.remote.shared_calls import CALLS, Answer, Asked, SharedCalls
 from app.telemetry.tracing import TraceSettings
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
-from deployments.local_socket import Door, found
+from deployments.local_socket import SocketAddress, found
 
 GATEWAY_DEPLOYMENT = "Gateway"
 MODEL_DEPLOYMENT = "Model"
@@ -32,15 +32,15 @@ class RemoteModelHandle:
     def __init__(self, name: str, timeout_s: float, pool_size: int) -> None:
         self.name = name
         self._timeout_s = timeout_s
-        self._hop = Hop(self._carry, min(CALLS, pool_size))
+        self._shared_calls = SharedCalls(self._carry, min(CALLS, pool_size))
         self._handle = deployment_handle(MODEL_DEPLOYMENT, name)
-        self._nearby = NearbyReplicas(name, self._look)
+        self._replicas = LocalReplicas(name, self._look)
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         latest = time.monotonic() + self._timeout_s
         deadline = latest if request.deadline is None else min(latest, request.deadline)
-        nearby = self._nearby.channel(self._hop.waiting)
-        return await (nearby or self._hop).infer(request, deadline)
+        channel = self._replicas.channel(self._shared_calls.waiting)
+        return await (channel or self._shared_calls).infer(request, deadline)
 
     def admit(self, deadline: float, version: str | None = None) -> None:
         """Only the model's own process knows how much is waiting there."""
@@ -69,8 +69,8 @@ class RemoteModelHandle:
         return settings[0]
 
     async def _look(self) -> Found:
-        doors = self._handle.broadcast("door").results_async()
-        return found(cast(list[Door], await self._answered(doors, STATUS_TIMEOUT_S)))
+        addresses = self._handle.broadcast("socket_address").results_async()
+        return found(cast(list[SocketAddress], await self._answered(addresses, STATUS_TIMEOUT_S)))
 
     async def _carry(self, asked: Sequence[Asked]) -> Sequence[Answer]:
         budget = max(each.budget_s for each in asked)

@@ -8,7 +8,7 @@ from ray.serve import Application
 from starlette.types import ASGIApp
 
 from app.api.dataplane import DataPlane
-from app.api.http.direct_server import direct_doors
+from app.api.http.direct_server import direct_servers
 from app.api.http.rest import build_model_app
 from app.remote.shared_calls import Answer, Asked, infer_each
 from app.telemetry.logging import configure_logging
@@ -23,7 +23,7 @@ from deployments.args import ModelArgs, resolved, shared_memory
 from deployments.fast_route import answer_in_front, answers_in_front
 from deployments.handles import MODEL_DEPLOYMENT
 from deployments.internal_port import listen_on_node_address
-from deployments.local_socket import Door, NearbyDoor
+from deployments.local_socket import LocalSocket, SocketAddress
 from deployments.options import deploy
 from deployments.repositories import open_repository
 from deployments.status import process_status
@@ -45,20 +45,20 @@ class ModelReplica:
         self._app = build_model_app(
             self._dataplane, args.timeout_s, args.limits, args.origins, args.hosts
         )
-        self._doors = direct_doors(self._app, args.direct, args.limits)
-        self._nearby = NearbyDoor(self._service.infer)
+        self._servers = direct_servers(self._app, args.direct, args.limits)
+        self._socket = LocalSocket(self._service.infer)
         await self._service.load(_override(args) or None)
-        for door in self._doors:
-            await door.start()
+        for server in self._servers:
+            await server.start()
         answer_in_front(self._app, args.limits)
         if answers_in_front():
-            await self._nearby.open()
+            await self._socket.open()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app
 
-    async def door(self) -> Door:
-        return self._nearby.place
+    async def socket_address(self) -> SocketAddress:
+        return self._socket.address
 
     async def infer_each(self, asked: Sequence[Asked]) -> list[Answer]:
         return await infer_each(self._service.infer, asked)
@@ -98,9 +98,9 @@ class ModelReplica:
         return process_status(models={self._service.name: self._service.status()})
 
     async def __del__(self) -> None:
-        for door in self._doors:
-            await door.stop()
-        await self._nearby.close()
+        for server in self._servers:
+            await server.stop()
+        await self._socket.close()
         await self._service.close()
 
 

@@ -1,1 +1,1 @@
-"""Requests to a model in another process of this machine; knows neither Ray nor HTTP."""
+"""Requests to a model in another process; knows neither Ray nor HTTP."""

@@ -19,7 +19,7 @@ class Found(NamedTuple):
     elsewhere: int
 
 
-class NearbyReplicas:
+class LocalReplicas:
     """Channels to the replicas of one model that are on this machine.
 
     They are looked for while there are requests, every LOOK_SECONDS, and sooner while no

@@ -37,7 +37,7 @@ Infer: TypeAlias = Callable[[InferenceRequest], Awaitable[InferenceResponse]]
 Call: TypeAlias = Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]
 
 
-class Hop:
+class SharedCalls:
     """`call` takes requests to the other process and brings an answer for each, in order.
 
     What it raises is raised for all of them.

@@ -18,7 +18,7 @@ GATEWAY_ONLY = frozenset({"parts", "batch_requests", "sockets", "message_bytes"}
 def unequal_limits(
     path: Path, config: ServeConfig, flows: Mapping[Path, Flows]
 ) -> Iterator[ConfigurationError]:
-    """Fields because of which one door to a model may refuse what another takes."""
+    """Fields because of which one way to a model may refuse what another takes."""
     models = {
         application.name: (index, application.args)
         for index, application in enumerate(config.applications)

@@ -11,7 +11,7 @@ from deployments.args import GatewayArgs, ServingArgs
 from deployments.checks.serve_config import OtherApplication, ServeConfig
 
 
-class Door(NamedTuple):
+class ConfiguredPort(NamedTuple):
     """`location` is where the configuration says it."""
 
     location: tuple[str | int, ...]
@@ -19,34 +19,36 @@ class Door(NamedTuple):
     port: int
 
 
-def doors(config: ServeConfig) -> Iterator[Door]:
+def configured_ports(config: ServeConfig) -> Iterator[ConfiguredPort]:
     """Serve's own HTTP port first, then those of the applications; port 0 is any free one."""
     if config.proxy_location != "Disabled":
-        yield Door(("http_options", "port"), config.http_options.host, config.http_options.port)
+        yield ConfiguredPort(
+            ("http_options", "port"), config.http_options.host, config.http_options.port
+        )
     for index, application in enumerate(config.applications):
         if isinstance(application, OtherApplication):
             continue
         args = application.args
         where = ("applications", index, "args")
         if isinstance(args, ServingArgs) and args.direct is not None:
-            yield Door((*where, "direct", "port"), args.direct.host, args.direct.port)
+            yield ConfiguredPort((*where, "direct", "port"), args.direct.host, args.direct.port)
         if isinstance(args, GatewayArgs) and args.grpc is not None and args.grpc.port:
-            yield Door((*where, "grpc", "port"), args.grpc.host, args.grpc.port)
+            yield ConfiguredPort((*where, "grpc", "port"), args.grpc.host, args.grpc.port)
 
 
 def repeated_ports(path: Path, config: ServeConfig) -> Iterator[ConfigurationError]:
-    """Doors of one file that would share a port: every connection would go to either."""
-    seen: dict[int, Door] = {}
-    for door in doors(config):
-        first = seen.setdefault(door.port, door)
-        if first is not door:
+    """What one file says twice: every connection would go to either."""
+    seen: dict[int, ConfiguredPort] = {}
+    for each in configured_ports(config):
+        first = seen.setdefault(each.port, each)
+        if first is not each:
             place = error_at(path, first.location, "").field
-            yield error_at(path, door.location, f"port {door.port} is used already, by {place}")
+            yield error_at(path, each.location, f"port {each.port} is used already, by {place}")
 
 
 def taken_ports(path: Path, config: ServeConfig) -> Iterator[ConfigurationError]:
-    """Doors on whose port somebody listens at this moment."""
-    for door in doors(config):
-        for listener in listeners(door.host, door.port):
-            reason = f"port {door.port} is taken by {listener}"
-            yield error_at(path, door.location, reason)
+    """Ports on which somebody listens at this moment."""
+    for each in configured_ports(config):
+        for listener in listeners(each.host, each.port):
+            reason = f"port {each.port} is taken by {listener}"
+            yield error_at(path, each.location, reason)

@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 0.05
 
 
-class Turns:
+class ChangeLock:
     """Who may change which model. Processes that share `directory` share the turns.
 
     There is a file for each model that was ever changed, locked by whoever changes it; who ends,

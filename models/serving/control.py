@@ -16,7 +16,7 @@ from models.repository.loaded_file import LoadedFile, Override
 from models.repository.override import with_override
 from models.repository.repository import ModelRepository
 from models.serving.applications import Applications, Known, Service
-from models.serving.change_lock import Turns
+from models.serving.change_lock import ChangeLock
 from models.serving.service import without_paths
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class ModelController:
         self._seen: object = None
         self._deployed: set[str] = set()
         self._changes: set[asyncio.Task[None]] = set()
-        self._turns = Turns(record.path.parent)
+        self._change_lock = ChangeLock(record.path.parent)
 
     @property
     def deployed(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class ModelController:
         unknown = recorded - self._deployed
         running = await self._applications.running() if unknown else frozenset()
         new, gone = (recorded & running) - self._deployed, self._deployed - recorded
-        settled = {name for name in new | gone if name == held or not self._turns.taken(name)}
+        settled = {name for name in new | gone if name == held or not self._change_lock.taken(name)}
         for name in settled & new:
             self._learn(name)
         for name in settled & gone:
@@ -121,7 +121,7 @@ class ModelController:
             await self._inline[name].close()
 
     async def _load(self, name: str, config: Override | None) -> None:
-        async with self._turns.turn(name):
+        async with self._change_lock.turn(name):
             if name in self._inline:
                 await self.hear_load(name, config)
                 await self._applications.reload(name, config)
@@ -132,7 +132,7 @@ class ModelController:
                 await self._load_on_request(name, config or {})
 
     async def _unload(self, name: str) -> None:
-        async with self._turns.turn(name):
+        async with self._change_lock.turn(name):
             if name in self._own:
                 await self.hear_unload(name)
                 await self._applications.unload(name)
@@ -161,7 +161,7 @@ class ModelController:
             raise
 
     async def _load_again(self, name: str, override: Override) -> None:
-        async with self._turns.turn(name):
+        async with self._change_lock.turn(name):
             if name in await self._applications.running():
                 self._learn(name)
             elif name in self._record.read():
@@ -169,7 +169,7 @@ class ModelController:
                 self._record_it(name, override)  # lets other gateways look again
 
     async def _end_unrecorded(self, name: str) -> None:
-        async with self._turns.turn(name):
+        async with self._change_lock.turn(name):
             if name not in self._record.read():
                 logger.warning("model %r was half loaded: its process is ended", name)
                 await self._applications.delete(name)

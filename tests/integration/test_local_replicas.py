@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from app.errors import ModelNotReady
-from app.remote import local_replicas as nearby
-from app.remote.local_replicas import Found, NearbyReplicas
+from app.remote import local_replicas
+from app.remote.local_replicas import Found, LocalReplicas
 from app.remote.unix_socket import Channel, ChannelServer
 from app.types import InferenceRequest, InferenceResponse
 
@@ -54,14 +54,14 @@ class Replicas:
             raise ModelNotReady("nobody answers")
         return Found(list(self.paths), self.elsewhere)
 
-    def found(self) -> NearbyReplicas:
-        return NearbyReplicas("m", self.look)
+    def found(self) -> LocalReplicas:
+        return LocalReplicas("m", self.look)
 
 
 @pytest.fixture
 async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replicas]:
-    monkeypatch.setattr(nearby, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(nearby, "LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(local_replicas, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(local_replicas, "LOOK_AGAIN_SECONDS", 0.01)
     replicas = Replicas(tmp_path)
     yield replicas
     await replicas.close()
@@ -80,7 +80,7 @@ async def asked(channel: Channel) -> InferenceResponse:
     return await channel.infer(request, time.monotonic() + 10.0)
 
 
-async def version(found: NearbyReplicas) -> str:
+async def version(found: LocalReplicas) -> str:
     channel = found.channel(0)
     assert channel is not None
     return (await asked(channel)).version

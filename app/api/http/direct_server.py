@@ -78,7 +78,7 @@ class DirectServer:
             await self._task
 
 
-def direct_doors(
+def direct_servers(
     app: ASGIApp, config: DirectConfig | None, limits: Limits
 ) -> tuple[DirectServer, ...]:
     """The direct door of a process, if its configuration asks for one."""

@@ -8,7 +8,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 
 from app.config.limits import DEFAULT
 from deployments import fast_route as front
-from deployments.fast_route import Front, answer_in_front, answers_in_front, middlewares
+from deployments.fast_route import FastRoute, answer_in_front, answers_in_front, middlewares
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ async def answer_to(method: str, path: str) -> dict[bytes, bytes]:
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": []}
-    await Front(answering(b"serve"))(scope, receive, send)
+    await FastRoute(answering(b"serve"))(scope, receive, send)
     return dict(sent[0]["headers"])
 
 
@@ -71,7 +71,7 @@ def test_an_application_of_another_loop_is_left_alone() -> None:
 
 
 def test_serve_is_given_the_middleware_and_one_write_an_answer() -> None:
-    assert repr(middlewares()) == "[Middleware(Front)]"
+    assert repr(middlewares()) == "[Middleware(FastRoute)]"
     module, _, name = HTTP_PROTOCOLS["auto"].partition(":")
     assert (module, name) == ("deployments.fast_route", "ReplicaConnection")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlineExceeded, InvalidInput, ModelNotReady
-from app.remote.shared_calls import Answer, Asked, Hop, infer_each
+from app.remote.shared_calls import Answer, Asked, SharedCalls, infer_each
 from app.types import InferenceRequest, InferenceResponse
 
 
@@ -46,7 +46,7 @@ class OtherProcess:
 
 async def test_what_waits_shares_a_call() -> None:
     process = OtherProcess()
-    hop = Hop(process.call, calls=1)
+    hop = SharedCalls(process.call, calls=1)
     for _ in range(12):  # so that sharing is known to pay
         await asyncio.gather(*(hop.infer(request(tag), soon()) for tag in range(8)))
     process.calls.clear()
@@ -57,7 +57,7 @@ async def test_what_waits_shares_a_call() -> None:
 
 
 async def test_only_the_guilty_request_of_a_call_fails() -> None:
-    hop = Hop(OtherProcess().call)
+    hop = SharedCalls(OtherProcess().call)
     answers = await asyncio.gather(
         *(hop.infer(request(tag), soon()) for tag in range(10, 16)), return_exceptions=True
     )
@@ -68,7 +68,7 @@ async def test_only_the_guilty_request_of_a_call_fails() -> None:
 async def test_all_of_a_call_fail_where_the_process_is_away() -> None:
     process = OtherProcess()
     process.away = True
-    hop = Hop(process.call, calls=1)
+    hop = SharedCalls(process.call, calls=1)
     answers = await asyncio.gather(
         *(hop.infer(request(tag), soon()) for tag in range(4)), return_exceptions=True
     )
@@ -77,7 +77,7 @@ async def test_all_of_a_call_fail_where_the_process_is_away() -> None:
 
 async def test_a_deadline_crosses_as_what_is_left_of_it() -> None:
     process = OtherProcess()
-    hop = Hop(process.call)
+    hop = SharedCalls(process.call)
     await hop.infer(request(1), time.monotonic() + 5.0)
     with pytest.raises(DeadlineExceeded):
         await hop.infer(request(2), time.monotonic() - 1.0)
@@ -87,7 +87,7 @@ async def test_a_deadline_crosses_as_what_is_left_of_it() -> None:
 
 async def test_large_requests_do_not_share_one_enormous_call() -> None:
     process = OtherProcess()
-    hop = Hop(process.call, calls=1)
+    hop = SharedCalls(process.call, calls=1)
     for _ in range(12):
         await asyncio.gather(*(hop.infer(request(tag), soon()) for tag in range(8)))
     process.calls.clear()

@@ -36,7 +36,7 @@ def test_a_running_site_may_be_checked(site: Site, asked: list[tuple[str, int]])
 
 
 @pytest.mark.parametrize(
-    ("doors", "problem"),
+    ("configured_ports", "problem"),
     [
         (
             "direct: {port: 8000}",
@@ -50,8 +50,8 @@ def test_a_running_site_may_be_checked(site: Site, asked: list[tuple[str, int]])
         ),
     ],
 )
-def test_two_doors_do_not_share_a_port(site: Site, doors: str, problem: str) -> None:
-    report = site.with_serve("streams: [flow]", f"streams: [flow]\n      {doors}")
+def test_two_doors_do_not_share_a_port(site: Site, configured_ports: str, problem: str) -> None:
+    report = site.with_serve("streams: [flow]", f"streams: [flow]\n      {configured_ports}")
     assert site.lines(report.problems) == [problem]
 
 

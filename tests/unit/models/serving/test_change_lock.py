@@ -7,14 +7,14 @@ import pytest
 
 from app.errors import ModelNotReady
 from models.serving import change_lock as turns
-from models.serving.change_lock import Turns
+from models.serving.change_lock import ChangeLock
 
 
 async def test_processes_with_one_directory_take_turns(tmp_path: Path) -> None:
-    here, there = Turns(tmp_path / "var"), Turns(tmp_path / "var")
+    here, there = ChangeLock(tmp_path / "var"), ChangeLock(tmp_path / "var")
     inside: list[str] = []
 
-    async def change(who: Turns, name: str) -> None:
+    async def change(who: ChangeLock, name: str) -> None:
         async with who.turn(name):
             assert name not in inside
             inside.append(name)
@@ -27,7 +27,7 @@ async def test_processes_with_one_directory_take_turns(tmp_path: Path) -> None:
 
 async def test_a_turn_that_does_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.01)
-    here, there = Turns(tmp_path), Turns(tmp_path)
+    here, there = ChangeLock(tmp_path), ChangeLock(tmp_path)
     async with here.turn("a"):
         assert here.taken("a")
         for other in (here, there):
@@ -42,5 +42,5 @@ async def test_a_turn_that_does_not_come(tmp_path: Path, monkeypatch: pytest.Mon
 
 async def test_fault_079_where_no_lock_can_be_written_changes_go_on(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    async with Turns(tmp_path / "file" / "var").turn("a"):
+    async with ChangeLock(tmp_path / "file" / "var").turn("a"):
         pass
