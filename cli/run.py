@@ -34,8 +34,8 @@ ENVIRONMENT = {
     "RAY_raylet_report_resources_period_milliseconds": "1000",
     "RAY_gcs_pull_resource_loads_period_milliseconds": "5000",
 }
-"""What Ray is told beside serve_config.yaml, where the environment does not say otherwise: see
-benchmarks/RESULTS.md for what each of them brings."""
+"""What Ray is told beside serve_config.yaml, where the environment does not say otherwise. What it
+brings is in benchmarks/RESULTS.md, "At rest"."""
 
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes a Ray of its own, one machine's, use the loopback address: else the ports of its workers
@@ -57,12 +57,13 @@ def start(file: Path, console: Console) -> NoReturn:
     count = len(load_serve_config(file).applications)
     console.print(f"Starting Ray and {count} applications; this takes about 20 seconds ...")
     sys.stdout.flush()
-    told = ENVIRONMENT if _joins_a_cluster() else ENVIRONMENT | ON_LOOPBACK
+    joining = _joins_a_cluster()
+    told = ENVIRONMENT if joining else ENVIRONMENT | ON_LOOPBACK
     for name, value in told.items():
         os.environ.setdefault(name, value)
     programs = Path(sys.executable).parent
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
-    serve = [str(programs / "serve"), "run", str(file)]
+    serve = [*(["--joining"] if joining else []), str(programs / "serve"), "run", str(file)]
     # What has been imported for the checks is not kept in memory for as long as the server runs.
     os.execv(sys.executable, [sys.executable, "-m", "cluster.supervisor", *serve])  # noqa: S606
 

@@ -1,13 +1,17 @@
 """Starts a server in the foreground and sees to it that nothing of it is left when it ends.
 
     python -m cluster.supervisor serve run serve_config.yaml
+    python -m cluster.supervisor --joining serve run serve_config.yaml
 
 `serve run` ends well on SIGINT only: on SIGTERM it aborts, a signal to the whole process group
 reaches its processes in any order, and what outlives it keeps ports. Here all of them run in a
 session of their own, so that signals meant for the group arrive at this process alone; it asks for
-an orderly end, and ends what is left by then. Processes whose parents died become its children
-(PR_SET_CHILD_SUBREAPER, prctl(2)), so none is missed. Should it be killed itself, the kernel tells
-the server (PR_SET_PDEATHSIG).
+an orderly end, and kills what is left by then. Processes whose parents died become its children
+(PR_SET_CHILD_SUBREAPER, prctl(2)), so none is missed. What they keep on disk while they run is in a
+directory that is removed with them. Should it be killed itself, the kernel tells the server
+(PR_SET_PDEATHSIG), and a process of the gateway's removes the directory (deployments/cleanup.py).
+
+With `--joining`, the server uses a Ray that runs already: replicas and files are that one's.
 
 Only the standard library and psutil are imported: this process stays for as long as the server.
 """
@@ -15,14 +19,14 @@ Only the standard library and psutil are imported: this process stays for as lon
 import contextlib
 import ctypes
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -32,13 +36,17 @@ import psutil
 GRACE_SECONDS = 8.0
 """For an orderly end. Replicas have 5 s for what they are answering: see app/api/http."""
 
-_FORCED_SECONDS = 4.0
+RUN_DIRECTORY = "MANTA_RUN_DIRECTORY"
+"""The variable that tells the processes of a run where they keep what ends with it; read by
+deployments/cleanup.py, which must not know the machine's own."""
+
+_KILL_SECONDS = 4.0
 _WATCH_SECONDS = 0.2
 _TICK_SECONDS = 0.1
+_HELD_SECONDS = 0.05
+_PIECE_BYTES = 65536
 _REPLICA = "ray::ServeRepli"
 """The name of a replica's process, which Linux cuts at 15 characters."""
-
-_SESSION = re.compile(r"/[^=:]*/session_\d[\d_-]*")
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -48,19 +56,31 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Supervisor:
     """One run of `command`."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], *, joining: bool) -> None:
         self._command = command
+        self._joining = joining
         self._asked_at: float | None = None
         self._forced = False
-        self._session: Path | None = None
 
     def run(self) -> int:
         """The exit status: 0 where a signal ended it, else the server's own."""
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         for number in _ENDING:
             signal.signal(number, self._ask)
+        if self._joining:
+            return self._run({})
+        directory = Path(tempfile.mkdtemp(prefix="manta-", dir=os.environ.get("RAY_TMPDIR")))
+        try:
+            return self._run(kept_in(directory))
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            for number in _ENDING:  # Python gives up its own handlers before it exits
+                signal.signal(number, signal.SIG_IGN)
+
+    def _run(self, environment: Mapping[str, str]) -> int:
         server = subprocess.Popen(  # noqa: S603 - the command is the caller's
             self._command,
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -70,7 +90,7 @@ class Supervisor:
         copying = threading.Thread(target=self._copy, args=(server.stdout,), daemon=True)
         copying.start()
         self._wait(server)
-        _end_all(self._session)
+        _kill_all()
         if self._asked_at is not None:
             return 0
         copying.join(timeout=1.0)
@@ -83,8 +103,6 @@ class Supervisor:
         """Until it has ended, or was asked to and has nothing more to finish."""
         while server.poll() is None and self._asked_at is None:
             time.sleep(_WATCH_SECONDS)
-            if self._session is None:
-                self._session = session_of(_living())
         with contextlib.suppress(ProcessLookupError):
             server.send_signal(signal.SIGINT)
         while server.poll() is None and not self._forced and self._is_answering():
@@ -92,13 +110,13 @@ class Supervisor:
 
     def _is_answering(self) -> bool:
         """Whether a replica is left, within the time that they have. What Serve and Ray do after
-        their last replica has ended takes five seconds and is of no use to anybody. Replicas of a
-        cluster that ran before are not among our processes: then it is for the server to say.
+        their last replica has ended takes five seconds and is of no use to anybody. Of a Ray that
+        ran before only the server knows.
         """
         asked_at = time.monotonic() if self._asked_at is None else self._asked_at
         if time.monotonic() - asked_at > GRACE_SECONDS:
             return False
-        return self._session is None or any(_is_replica(each) for each in _living())
+        return self._joining or any(_is_replica(each) for each in _living())
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self._asked_at is not None:
@@ -110,20 +128,27 @@ class Supervisor:
 
     def _copy(self, output: IO[bytes] | None) -> None:
         """Pass on what the server prints, until it was asked to end: what its processes say then
-        is about one another."""
-        for line in output or ():
+        is about one another. A signal to all of them at once may make one speak before this
+        process has taken notice, so everything is held back for a moment."""
+        while output is not None and (data := os.read(output.fileno(), _PIECE_BYTES)):
+            time.sleep(_HELD_SECONDS)
             if self._asked_at is None:
-                _write(line)
+                _write(data)
 
 
-def session_of(processes: Sequence[psutil.Process]) -> Path | None:
-    """The directory in which Ray keeps what this run writes; None before it has started."""
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            for argument in process.cmdline():
-                if found := _SESSION.search(argument):
-                    return Path(found[0])
-    return None
+def kept_in(directory: Path) -> dict[str, str]:
+    """The variables that make Ray, Serve's HAProxy and temporary files stay below `directory`."""
+    haproxy = directory / "haproxy"
+    return {
+        RUN_DIRECTORY: str(directory),
+        "RAY_TMPDIR": str(directory),
+        "TMPDIR": str(directory),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
+    }
 
 
 def _is_replica(process: psutil.Process) -> bool:
@@ -133,22 +158,18 @@ def _is_replica(process: psutil.Process) -> bool:
         return False
 
 
-def _end_all(session: Path | None) -> None:
-    """Kill every process that is left, and remove what they kept on disk."""
-    folders = {session}
-    give_up = time.monotonic() + _FORCED_SECONDS
+def _kill_all() -> None:
+    """Again and again, since a process may start another before its turn comes."""
+    give_up = time.monotonic() + _KILL_SECONDS
     while (left := _living()) and time.monotonic() < give_up:
-        folders |= _listener_directories(left)
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         time.sleep(_TICK_SECONDS)
-    _reap()
-    for folder in folders:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-    if session is not None:
-        _remove_links(session.parent)
+    # Not every machine has a first process that reaps: containers often have none.
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _living() -> list[psutil.Process]:
@@ -159,34 +180,6 @@ def _living() -> list[psutil.Process]:
             if process.status() != psutil.STATUS_ZOMBIE:
                 living.append(process)
     return living
-
-
-def _reap() -> None:
-    """Not every machine has a first process that does it: containers often have none."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _listener_directories(processes: Sequence[psutil.Process]) -> set[Path]:
-    """Where Ray's dashboard listens for the processes it forks: it cannot tidy up when killed."""
-    found = set()
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            for connection in process.net_connections(kind="unix"):
-                folder = Path(str(connection.laddr)).parent if connection.laddr else Path()
-                if folder.name.startswith("pymp-"):
-                    found.add(folder)
-    return found
-
-
-def _remove_links(folder: Path) -> None:
-    """Links to the session, and the folder itself where nothing else is in it."""
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if path.is_symlink() and not path.exists():
-                path.unlink()
-        folder.rmdir()
 
 
 def _end_with_parent() -> None:
@@ -204,8 +197,13 @@ def _say(text: str) -> None:
 def _write(data: bytes) -> None:
     """A terminal that was closed takes nothing more; the server does not depend on it."""
     with contextlib.suppress(OSError):
-        os.write(sys.__stdout__.fileno() if sys.__stdout__ else 1, data)
+        os.write(1, data)
+
+
+def main(words: Sequence[str]) -> int:
+    joining = words[:1] == ["--joining"]
+    return Supervisor(words[1:] if joining else words, joining=joining).run()
 
 
 if __name__ == "__main__":
-    sys.exit(Supervisor(sys.argv[1:]).run())
+    sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,14 @@
 """Leaving nothing behind: Ray and HAProxy keep their files when they end."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import psutil
 import ray
+
+RUN_DIRECTORY = "MANTA_RUN_DIRECTORY"
+"""Set by cluster/supervisor.py, which removes the directory itself unless it is killed."""
 
 HAPROXY_DIRECTORY = Path("/tmp/haproxy-serve")  # noqa: S108 - Serve's own choice
 
@@ -34,6 +38,7 @@ def remove_session_after_end() -> None:
     session = Path(nodes[0]["ObjectStoreSocketName"]).parents[1]
     proxy = HAPROXY_DIRECTORY / ray.get_runtime_context().get_node_id()
     left = [str(path) for path in (session, proxy, *_listener_directories(driver))]
+    left += [os.environ[RUN_DIRECTORY]] if RUN_DIRECTORY in os.environ else []
     subprocess.run(  # noqa: S603 - the paths are Ray's and Serve's own
         ["/bin/sh", "-c", _SCRIPT, str(raylet.pid), *left],
         start_new_session=True,

@@ -88,7 +88,7 @@ def test_the_dashboard_of_a_ray_that_runs_already_is_rightly_there(
     take(monkeypatch, 8265)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     CliRunner().invoke(command, ["run", SITE])
-    assert words
+    assert words[3] == "--joining"
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
 
 
