@@ -113,7 +113,7 @@ def test_fault_073_084_twenty_swaps_under_100_requests_a_second(
             started = time.monotonic()
             told = change(product, name, "load", {"version_policy": {"specific": [2 - swap % 2]}})
             seconds.append(time.monotonic() - started)
-            assert told == (200, "{}")
+            assert told == (200, "{}\n")
             time.sleep(0.15)
     record_property("seconds of each swap", " ".join(f"{each:.3f}" for each in seconds))
     assert max(seconds) < 5, "row 84: every second swap is a rollback, which takes 5 s at most"
@@ -208,7 +208,7 @@ def test_fault_077_32_threads_load_and_unload_one_model(product: Product) -> Non
 
 def test_a_model_is_deployed_asked_and_ended(product: Product) -> None:
     assert index(product)["free", "1"] == ("UNAVAILABLE", "not loaded")
-    assert change(product, "free", "load") == (200, "{}")
+    assert change(product, "free", "load") == (200, "{}\n")
     assert index(product)["free", "1"] == ("READY", "")
     pid = product.process_status("free")["pid"]
     assert ask(product, "free") == (200, "1")
@@ -238,7 +238,7 @@ def test_a_large_model_comes_soon_and_gives_its_memory_back(
 
 @pytest.mark.parametrize("name", ["inline", "own"])
 def test_a_declared_model_is_unloaded_and_loaded_again(product: Product, name: str) -> None:
-    assert change(product, name, "unload") == (200, "{}")
+    assert change(product, name, "unload") == (200, "{}\n")
     assert at_every_door(product, name) == [404, 404, 404]
     assert product.client.get(f"/v2/models/{name}/ready").status_code == 404
     assert is_ready(product), "what was unloaded on purpose is not missed"
@@ -247,7 +247,7 @@ def test_a_declared_model_is_unloaded_and_loaded_again(product: Product, name: s
     }
     assert change(product, name, "load", {"max_batch_size": -1}).status == 400
     assert at_every_door(product, name) == [404, 404, 404], "it is not loaded by that"
-    assert change(product, name, "load") == (200, "{}")
+    assert change(product, name, "load") == (200, "{}\n")
     assert at_every_door(product, name) == [200, 200, 200]
 
 
