@@ -16,7 +16,7 @@ HAPROXY_DIRECTORY = Path("/tmp/haproxy-serve")  # noqa: S108 - Serve's own choic
 # for a process, removes the directories it was given, and of the first two also the folder above,
 # with the links into them, when nothing else is in it.
 _SCRIPT = """(
-    while kill -0 "$0" 2>/dev/null; do sleep 0.2; done
+    while kill -0 "$0" 2>/dev/null; do sleep 1; done
     sleep 1
     rm -rf -- "$@"
     find "${1%/*}" -maxdepth 1 -xtype l -delete
