@@ -1,4 +1,4 @@
-"""What a `model.yaml` may say, and where a model's files are.
+"""What a `model.yaml` may say, and what versions a model's directory has.
 
 A model is a directory, named as the model is, in the usual model-repository form: an optional
 `model.yaml`, and a directory for each version, `1/model.onnx`, `2/model.onnx`, ...
@@ -6,24 +6,19 @@ A model is a directory, named as the model is, in the usual model-repository for
 
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
-import httpx
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from app.config.yaml_file import line_of, load_yaml
 from app.errors import ConfigurationError
 from app.registry import ComponentConfig
-from models.repository.artefacts import contained, find_artefact
-from models.repository.download import NotDownloaded, cached, download, is_remote
 from models.repository.policy import Latest, VersionPolicy
 from models.repository.runtime_options import RuntimeOptions
 
 FILE_NAME = "model.yaml"
 VERSION = re.compile(r"[1-9][0-9]{0,18}")
-RUNTIME_OF_SUFFIX = {".onnx": "onnx"}
 
 
 class MetadataLabels(ComponentConfig):
@@ -134,83 +129,12 @@ class ModelConfig(ModelFile):
         path = self.directory / FILE_NAME
         return ConfigurationError(reason, str(path), line_of(path, field), ".".join(field))
 
-    def artefact(self, version: str) -> Path:
-        """The file to load for a version, downloaded or not.
-
-        Raises ConfigurationError where there is none, for a remote one only if it has no SHA-256.
-        """
-        if is_remote(self.versions[version]):
-            return cached(self.versions[version], self._sum_of_download(version))
-        try:
-            return find_artefact(self.directory, self.versions[version])
-        except ValueError as error:
-            raise self.error(str(error), "versions", version) from error
-
-    def fetch(self, version: str, max_bytes: int) -> None:
-        """Let the file of a version be here. Raises ConfigurationError where it cannot be."""
-        address = self.versions[version]
-        if not is_remote(address):
-            return
-        digest = self._sum_of_download(version)
-        try:
-            download(address, digest, max_bytes)
-        except (NotDownloaded, OSError, httpx.InvalidURL) as error:
-            raise self.error(str(error), "versions", version) from error
-
-    def sums(self, version: str) -> Mapping[str, str]:
-        """File name -> SHA-256, the names as seen from the artefact; empty where none is given."""
-        given = self.sha256.get(version, {})
-        return {self.artefact(version).name: given} if isinstance(given, str) else given
-
     def served_versions(self) -> tuple[str, ...]:
         """The versions that the policy names, oldest first. Raises ConfigurationError."""
         try:
             return self.version_policy.choose(self.versions)
         except ValueError as error:
             raise self.error(str(error), "version_policy") from error
-
-    def runtime_of(self, version: str) -> str:
-        """The name of the runtime that serves a version."""
-        if self.runtime is not None:
-            return self.runtime
-        address = self.versions[version]
-        path = urlsplit(address).path if is_remote(address) else address
-        suffix = PurePosixPath(path).suffix
-        if suffix not in RUNTIME_OF_SUFFIX:
-            known = ", ".join(RUNTIME_OF_SUFFIX)
-            reason = f"no runtime is known for {suffix!r} files ({known} have one): name it"
-            raise self.error(reason, "runtime")
-        return RUNTIME_OF_SUFFIX[suffix]
-
-    def labels_of(self, output: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
-        """The labels of an output, `metadata` being the custom metadata of the artefact.
-
-        Raises ConfigurationError if their file or metadata entry is not there.
-        """
-        labels = self.labels[output]
-        if isinstance(labels, tuple):
-            return labels
-        if isinstance(labels, str):
-            return _lines(self._labels_file(output, labels))
-        if labels.metadata not in metadata:
-            known = ", ".join(sorted(metadata)) or "none at all"
-            reason = f"the artefact has no metadata entry {labels.metadata!r}; it has: {known}"
-            raise self.error(reason, "labels", output)
-        return _lines(metadata[labels.metadata])
-
-    def _sum_of_download(self, version: str) -> str:
-        given = self.sha256.get(version)
-        if given is None:
-            raise self.error("is required for what is downloaded", "sha256", version)
-        if not isinstance(given, str):
-            raise self.error("must be one sum: one file is downloaded", "sha256", version)
-        return given
-
-    def _labels_file(self, output: str, name: str) -> str:
-        try:
-            return contained(self.directory, name).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise self.error(f"cannot read labels: {error}", "labels", output) from error
 
 
 def load_model_config(directory: Path) -> ModelConfig:
@@ -231,8 +155,3 @@ def load_model_config(directory: Path) -> ModelConfig:
     ordered = dict(sorted(versions.items(), key=lambda item: int(item[0])))
     fields = {**dict(file), "versions": ordered}
     return ModelConfig(name=directory.name, directory=directory, **fields)
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    """Split at newlines alone, since U+2028 and its like are characters of OCR dictionaries."""
-    return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))

@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from app.errors import ConfigurationError, ModelNotFound
 from app.interfaces import Model
 from app.registry import RUNTIMES
-from models.repository.integrity import check_artefact
+from models.repository.download import fetch
+from models.repository.integrity import MEGABYTE
+from models.repository.labels import read_labels, with_labels
+from models.repository.located import Located, locate, runtime_of
 from models.repository.model_yaml import ModelConfig, load_model_config
+from models.repository.version_files import VersionFiles, private_copy, sums_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -54,19 +59,27 @@ class ModelRepository:
             raise found
         return found
 
-    def open(self, name: str, version: str, config: ModelConfig | None = None) -> Model:
-        """A version of a model, not loaded yet; `config` stands for what the repository has.
+    @contextmanager
+    def files(self, config: ModelConfig, version: str) -> Iterator[VersionFiles]:
+        """The files of a version for as long as it takes to load them.
 
         Raises ModelNotFound, or ConfigurationError if it can never be loaded or is not the file
         that is meant.
         """
-        config = config or self.config(name)
-        if version not in config.versions:
-            known = ", ".join(config.versions)
-            reason = f"model {name!r} has no version {version!r}; it has: {known}"
-            raise ModelNotFound(reason)
-        check_artefact(config, version, self._max_model_size_mb)
-        return RUNTIMES.get(_runtime(config, version)).factory(config, version)
+        with private_copy(self._located(config, version), self._max_model_size_mb) as files:
+            yield files
+
+    def sums(self, config: ModelConfig, version: str) -> Mapping[str, str]:
+        """File name -> SHA-256 of each file that `files` would give now. Raises as that does."""
+        return sums_of(self._located(config, version), self._max_model_size_mb)
+
+    def load(self, name: str, version: str) -> Model:
+        """A version of a model, loaded. Raises as `config`, `files` and its runtime do."""
+        config = with_labels(self.config(name))
+        with self.files(config, version) as files:
+            model = open_model(config, files)
+            model.load()
+        return model
 
     def check(self, config: ModelConfig) -> None:
         """What can be known at once, before anything is downloaded, read or loaded.
@@ -74,8 +87,17 @@ class ModelRepository:
         Raises ConfigurationError for a version of the policy that has no file or no runtime.
         """
         for version in config.served_versions():
-            config.artefact(version)
+            locate(config, version)
             _runtime(config, version)
+
+    def _located(self, config: ModelConfig, version: str) -> Located:
+        if version not in config.versions:
+            known = ", ".join(config.versions)
+            reason = f"model {config.name!r} has no version {version!r}; it has: {known}"
+            raise ModelNotFound(reason)
+        located = locate(config, version)
+        fetch(located, self._max_model_size_mb * MEGABYTE)
+        return located
 
     def validate(self, *names: str) -> Iterator[ConfigurationError]:
         """Everything that is wrong, as far as it can be known without loading a model.
@@ -88,6 +110,11 @@ class ModelRepository:
                 yield found
             else:
                 yield from _problems(found)
+
+
+def open_model(config: ModelConfig, files: VersionFiles) -> Model:
+    """The model of a version, not loaded yet. Raises ConfigurationError for an unknown runtime."""
+    return RUNTIMES.get(_runtime(config, files.version)).factory(config, files)
 
 
 def _model_directories(directory: Path) -> Iterator[Path]:
@@ -115,11 +142,11 @@ def _config_or_error(entry: Path, repository: Path) -> ModelConfig | Configurati
 def _problems(config: ModelConfig) -> Iterator[ConfigurationError]:
     yield from _error_of(config.served_versions)
     for version in config.versions:
-        yield from _error_of(partial(config.artefact, version))
+        yield from _error_of(partial(locate, config, version))
         yield from _error_of(partial(_runtime, config, version))
     for output, labels in config.labels.items():
         if isinstance(labels, str):
-            yield from _error_of(partial(config.labels_of, output, {}))
+            yield from _error_of(partial(read_labels, config, output))
 
 
 def _error_of(check: Callable[[], object]) -> Iterator[ConfigurationError]:
@@ -130,7 +157,7 @@ def _error_of(check: Callable[[], object]) -> Iterator[ConfigurationError]:
 
 
 def _runtime(config: ModelConfig, version: str) -> str:
-    name = config.runtime_of(version)
+    name = runtime_of(config, version)
     if name not in RUNTIMES:
         known = ", ".join(registration.names[0] for registration in RUNTIMES)
         raise config.error(f"unknown runtime {name!r}; known are: {known}", "runtime")
