@@ -5,17 +5,19 @@ A model is a directory, named as the model is, in the usual model-repository for
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from app.config.yaml_file import line_of, load_yaml
 from app.errors import ConfigurationError
 from app.registry import ComponentConfig
+from app.types import JsonValue
 from models.repository.policy import Latest, VersionPolicy
 from models.repository.runtime_options import RuntimeOptions
+from models.repository.text_format import line_of_field
 
 FILE_NAME = "model.yaml"
 VERSION = re.compile(r"[1-9][0-9]{0,18}")
@@ -119,15 +121,26 @@ class ModelFile(RuntimeOptions):
 
 
 class ModelConfig(ModelFile):
-    """One model of the repository: its `model.yaml`, its name and the directory it lives in."""
+    """One model of the repository: its `model.yaml`, its name and the directory it lives in.
+
+    file_name: the file it was read from; `declared`: what that says of inputs and outputs, where it
+        is a `config.pbtxt`; `notes`: what else is to be known of the file.
+    """
 
     name: str = ""
     directory: Path = Path()
+    file_name: str = FILE_NAME
+    declared: dict[str, Any] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def error(self, reason: str, *field: str) -> ConfigurationError:
-        """An error about `field` of this model's `model.yaml`, with its line where it is there."""
-        path = self.directory / FILE_NAME
-        return ConfigurationError(reason, str(path), line_of(path, field), ".".join(field))
+        """An error about `field` of this model's file, with its line where it is there."""
+        path = self.directory / self.file_name
+        if self.file_name == FILE_NAME:
+            line = line_of(path, field)
+        else:
+            line = line_of_field(path, field[0]) if field else None
+        return ConfigurationError(reason, str(path), line, ".".join(field))
 
     def served_versions(self) -> tuple[str, ...]:
         """The versions that the policy names, oldest first. Raises ConfigurationError."""
@@ -143,15 +156,30 @@ def load_model_config(directory: Path) -> ModelConfig:
     Raises ConfigurationError if the file is wrong or the model has no version at all.
     """
     path = directory / FILE_NAME
-    file = load_yaml(path, ModelFile) if path.exists() else ModelFile()
-    versions = file.versions or {
-        entry.name: f"{entry.name}/model.onnx"
-        for entry in directory.iterdir()
-        if entry.is_dir() and VERSION.fullmatch(entry.name)
-    }
+    return with_versions(directory, load_yaml(path, ModelFile) if path.exists() else ModelFile())
+
+
+def with_versions(
+    directory: Path,
+    file: ModelFile,
+    file_name: str = FILE_NAME,
+    declared: Mapping[str, JsonValue] | None = None,
+    notes: Iterable[str] = (),
+) -> ModelConfig:
+    """What a model's file says, with its versions, the oldest first. Raises ConfigurationError."""
+    versions = file.versions or numbered(directory)
     if not versions:
         reason = "the model has no version: neither `versions` nor a numbered directory is there"
         raise ConfigurationError(reason, str(directory))
     ordered = dict(sorted(versions.items(), key=lambda item: int(item[0])))
-    fields = {**dict(file), "versions": ordered}
-    return ModelConfig(name=directory.name, directory=directory, **fields)
+    fields = {**dict(file), "versions": ordered, "declared": declared or {}, "notes": tuple(notes)}
+    return ModelConfig(name=directory.name, directory=directory, file_name=file_name, **fields)
+
+
+def numbered(directory: Path, artefact: str = "model.onnx") -> dict[str, JsonValue]:
+    """The versions that the numbered directories are, each with its artefact."""
+    return {
+        entry.name: f"{entry.name}/{artefact}"
+        for entry in directory.iterdir()
+        if entry.is_dir() and VERSION.fullmatch(entry.name)
+    }

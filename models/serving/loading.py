@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.types import JsonValue, ModelMetadata
+from models.repository.config_pbtxt import check_declared
 from models.repository.labels import with_labels
 from models.repository.model_yaml import ModelConfig
 from models.repository.override import with_override
@@ -53,6 +54,7 @@ def load_versions(
         if callers_know is not None:
             check_takes_over(callers_know, metadata)
         check_agrees(override or {}, metadata)
+        check_declared(config, metadata)
 
     loaded: dict[str, Loaded] = {}
     failures: dict[str, Exception] = {}
@@ -125,5 +127,11 @@ def _load(
 
 def _origin(config: ModelConfig, sums: Mapping[str, str]) -> object:
     """The configuration but for the versions beside this one, and the SHA-256 of each file."""
-    own = config.model_copy(update={"version_policy": None, "versions": {}, "description": ""})
+    aside: dict[str, object] = {
+        "version_policy": None,
+        "versions": {},
+        "description": "",
+        "notes": (),
+    }
+    own = config.model_copy(update=aside)
     return own, dict(sums)

@@ -63,8 +63,8 @@ def test_validation_tells_everything_without_loading(root: Path, tmp_path: Path)
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     identity(elsewhere / "1" / "model.onnx")
     (root / "linked").symlink_to(elsewhere)
-    (root / "bad name").mkdir()
-    (root / "empty").mkdir()
+    identity(root / "bad name" / "1" / "model.onnx")
+    identity(root / "empty" / "model.onnx")
     (root / ".hidden").mkdir()
     (root / "wrong").mkdir()
     (root / "wrong" / "model.yaml").write_text(
@@ -109,3 +109,31 @@ def test_the_bundled_models_are_in_order() -> None:
     repository = ModelRepository([ZOO])
     assert repository.names() == ("air-quality", "digits", "text-detect", "text-recognise")
     assert list(repository.validate()) == []
+
+
+def test_fault_155_strays_are_ignored_with_one_line(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for name in ("lost+found", ".ipynb_checkpoints", "__pycache__", "empty", "notes"):
+        (root / name).mkdir()
+    (root / "notes" / "README.md").write_text("no model")
+    (root / "README.md").write_text("models of this site")
+    repository = ModelRepository([root])
+    assert repository.names() == ("good",)
+    assert list(repository.validate()) == []
+    repository.scan()
+    [record] = caplog.records
+    strays = ".ipynb_checkpoints, README.md, __pycache__, empty, lost+found, notes"
+    assert record.getMessage() == f"{root}: ignored, being no models: {strays}"
+
+
+def test_fault_155_a_broken_model_is_no_stray(root: Path) -> None:
+    for name in ("model.yaml", "config.pbtxt"):
+        (root / name.partition(".")[2]).mkdir()
+        (root / name.partition(".")[2] / name).write_text("")
+    repository = ModelRepository([root])
+    assert repository.names() == ("good", "pbtxt", "yaml")
+    assert [str(e).partition(": ")[2][:24] for e in repository.validate()] == [
+        "the model has no version"
+    ] * 2
