@@ -17,6 +17,9 @@ from app.errors import ConfigurationError
 
 _MAX_DEPTH = 100
 
+_GRAPH = 7
+"""The field of ModelProto."""
+
 _LOOPS = (b"Loop", b"Scan", b"SequenceMap")
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -72,6 +75,13 @@ def external_data(path: Path, said_of: Path | None = None) -> Iterator[str]:
     except (OSError, ValueError, IndexError) as error:
         reason = f"is not an ONNX file: {error}"
         raise ConfigurationError(reason, str(said_of or path)) from error
+
+
+def check_graph(path: Path, said_of: Path) -> None:
+    """Raises ConfigurationError, naming `said_of`, for a file that has no graph."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if not any(number == _GRAPH for number, _, _ in _fields(data, 0, len(data))):
+            raise ConfigurationError("is not an ONNX file: it has no graph", str(said_of))
 
 
 def has_loops(path: Path) -> bool:

@@ -115,6 +115,18 @@ class ModelRepository:
         fetch(located, self._max_model_size_mb * MEGABYTE)
         return located
 
+    def check_files(self, config: ModelConfig) -> None:
+        """What reading the files of the served versions tells, without loading or downloading any.
+
+        Raises ConfigurationError for a file that is missing, too large, damaged or another one than
+        `sha256` says.
+        """
+        for version in config.served_versions():
+            located = locate(config, version)
+            if located.path.is_file():
+                sums_of(located, self._max_model_size_mb)
+        with_labels(config)
+
     def validate(self, *names: str) -> Iterator[ConfigurationError]:
         """Everything that is wrong, as far as it can be known without loading a model.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from app.errors import ConfigurationError
-from models.repository.external_data import external_data, place_of_data
+from models.repository.external_data import check_graph, external_data, place_of_data
 from models.repository.integrity import check_names, check_size, check_sum
 from models.repository.located import Located, runtime_of
 
@@ -96,7 +96,9 @@ def _read(located: Located, max_megabytes: int, folder: Path | None) -> Mapping[
     check_sum(located, name, sums[name])
     if artefact.suffix == ".onnx" or runtime_of(located.config, located.version) == "onnx":
         graph = folder / name if folder else artefact
-        for location in sorted(set(external_data(graph, said_of=located.path))):
+        locations = sorted(set(external_data(graph, said_of=located.path)))
+        check_graph(graph, located.path)
+        for location in locations:
             file = place_of_data(located.path, location)
             if location in sums:
                 continue
