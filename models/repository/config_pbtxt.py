@@ -33,6 +33,9 @@ _REPEATED = frozenset(
     }
 )
 
+_DECLARED = frozenset({"input", "output", "max_batch_size"})
+"""What says how the tensors of the file should look."""
+
 _TUNING = frozenset(
     {"optimization", "model_warmup", "response_cache", "metric_tags", "model_metrics"}
 )
@@ -96,8 +99,7 @@ def load_config_pbtxt(directory: Path) -> ModelConfig:
         detail = error.errors(include_url=False)[0]
         place = tuple(str(part) for part in detail["loc"])
         raise file.error(reason_of(detail, ModelFile), *place) from error
-    tensors = ("input", "output")
-    declared: dict[str, JsonValue] = {kind: asked[kind] for kind in tensors if kind in asked}
+    declared = {field: value for field, value in asked.items() if field in _DECLARED}
     return with_versions(directory, model, FILE_NAME, declared, file.notes)
 
 
@@ -109,7 +111,7 @@ def check_declared(config: ModelConfig, metadata: ModelMetadata) -> None:
     if not config.declared:
         return
     file, _ = _read(config.directory / FILE_NAME)
-    batched = bool(config.max_batch_size)
+    batched = bool(config.declared.get("max_batch_size"))  # whatever a load overrides
     for kind, specs in (("input", metadata.inputs), ("output", metadata.outputs)):
         shapes = {spec.name: spec.shape[batched:] for spec in specs}
         tensors = config.declared.get(kind, ())

@@ -67,6 +67,8 @@ async def test_fault_156_a_triton_repository_is_obeyed(
     metadata = await service.metadata()
     assert metadata.versions == ("1", "2")
     assert metadata.labels == {"y": ("a", "b", "c")}
+    await service.reload({"max_batch_size": 0})
+    assert (await service.metadata()).max_batch_size == 0
     await service.close()
 
 
