@@ -85,5 +85,5 @@ NODES: Registry[Node] = Registry("node")
 """Factories take (config, context)."""
 
 RUNTIMES: Registry[Model] = Registry("runtime")
-"""Factories take (config, version): a `models.repository.model_yaml.ModelConfig` and which version
-of it."""
+"""Factories take (config, files): a `models.repository.model_yaml.ModelConfig`, and the
+`models.repository.version_files.VersionFiles` of one of its versions."""

@@ -74,8 +74,7 @@ def measure_footprint() -> Footprint:
 
 def _question(repository: ModelRepository, name: str) -> Question:
     config = repository.config(name)
-    model = repository.open(name, list(config.versions)[-1])
-    model.load()
+    model = repository.load(name, list(config.versions)[-1])
     random = np.random.default_rng(1)
     inputs: dict[str, Array] = {}
     for key, zeros in warm_up_inputs(config, model.metadata).items():

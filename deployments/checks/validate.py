@@ -26,16 +26,20 @@ from deployments.checks.ports import repeated_ports, taken_ports
 from deployments.checks.recordings import absent_recordings
 from deployments.checks.serve_config import OtherApplication, ServeConfig, load_serve_config
 from deployments.repositories import from_environment, not_there, open_repository
+from models.repository import config_pbtxt
+from models.repository.located import runtime_of
 from models.repository.model_yaml import FILE_NAME, ModelFile
 from models.repository.repository import ModelRepository
 
 
 def validate_file(path: Path, *, ports: bool = False) -> Report:
-    """A serve config, a pipelines file or a model.yaml; which one, its keys say.
+    """A serve config, a pipelines file, a model.yaml or a config.pbtxt; which one, its keys say.
 
     With `ports`, it is also wrong that somebody listens on a port of the serve config.
     """
     try:
+        if path.name == config_pbtxt.FILE_NAME:
+            return _validate_model(path)
         keys = set(keys_of(path))
         if "applications" in keys:
             return validate_site(path, ports=ports)
@@ -154,7 +158,7 @@ def _models_table(repository: ModelRepository, homes: Mapping[str, Sequence[str]
             config = repository.config(name)
         except ConfigurationError:
             continue
-        runtimes = dict.fromkeys(config.runtime_of(version) for version in config.versions)
+        runtimes = dict.fromkeys(runtime_of(config, version) for version in config.versions)
         served = ", ".join(homes.get(name, ())) or "nowhere"
         rows.append((name, ", ".join(config.versions), ", ".join(runtimes), served))
     return Table("Models", ("model", "versions", "runtime", "runs in"), tuple(rows))

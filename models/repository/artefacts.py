@@ -1,12 +1,30 @@
-"""Addresses of artefacts: where the file to load is.
+"""Addresses of artefacts: where the file to load is. Nothing of it is read here.
 
-Three forms: a path inside the model's directory, `file:///PATH`, and `package://PACKAGE/PATH` for a
-file that an installed Python package brings along.
+Four forms: a path inside the model's directory, `file:///PATH`, `package://PACKAGE/PATH` for a file
+that an installed Python package brings along, and `https://...`, which is kept in a cache.
+
+A directory stands for the file of its own name in it: Triton's form of a model with external data,
+`1/model.onnx/model.onnx`. Source: the README of Triton's ONNX Runtime backend.
 """
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+CACHE_VARIABLE = "MANTA_ARTEFACT_CACHE"
+DEFAULT_CACHE = Path("~/.cache/manta/artefacts")
+
+
+def is_remote(address: str) -> bool:
+    return urlsplit(address).scheme in ("http", "https")
+
+
+def cached(address: str, digest: str) -> Path:
+    """Where the artefact at `address` is kept, whether it is there yet or not."""
+    suffix = Path(urlsplit(address).path).suffix
+    root = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).expanduser()
+    return root / f"{digest.lower()}{suffix}"
 
 
 def find_artefact(directory: Path, address: str) -> Path:
@@ -23,6 +41,8 @@ def find_artefact(directory: Path, address: str) -> Path:
             f"{address!r} is no address of an artefact: write a path inside the model's "
             "directory, file:///PATH or package://PACKAGE/PATH"
         )
+    if path.is_dir() and (path / path.name).is_file():
+        return path / path.name
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     return path

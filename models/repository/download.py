@@ -3,17 +3,14 @@
 What is in the cache is used without asking the server, so a box starts without a network.
 """
 
-import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
+from models.repository.artefacts import cached
 from models.repository.checksum import sha256_of
 from models.repository.file_lock import alone
-
-CACHE_VARIABLE = "MANTA_ARTEFACT_CACHE"
-DEFAULT_CACHE = Path("~/.cache/manta/artefacts")
+from models.repository.located import Located
 
 _ATTEMPTS = 3
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -23,15 +20,14 @@ class NotDownloaded(Exception):
     """Why an artefact is not here; the message names no file of this machine."""
 
 
-def is_remote(address: str) -> bool:
-    return urlsplit(address).scheme in ("http", "https")
-
-
-def cached(address: str, digest: str) -> Path:
-    """Where the artefact at `address` is kept, whether it is there yet or not."""
-    suffix = Path(urlsplit(address).path).suffix
-    root = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).expanduser()
-    return root / f"{digest.lower()}{suffix}"
+def fetch(located: Located, max_bytes: int) -> None:
+    """Let the artefact of a version be here. Raises ConfigurationError where it cannot be."""
+    if located.url is None:
+        return
+    try:
+        download(located.url, located.sums[located.path.name], max_bytes)
+    except (NotDownloaded, OSError, httpx.InvalidURL) as error:
+        raise located.config.error(str(error), "versions", located.version) from error
 
 
 def download(address: str, digest: str, max_bytes: int) -> Path:

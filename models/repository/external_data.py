@@ -17,6 +17,9 @@ from app.errors import ConfigurationError
 
 _MAX_DEPTH = 100
 
+_GRAPH = 7
+"""The field of ModelProto."""
+
 _LOOPS = (b"Loop", b"Scan", b"SequenceMap")
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -41,42 +44,54 @@ _FIELDS: Mapping[str, Mapping[int, str]] = {
 }
 
 
-def check_external_data(path: Path) -> None:
-    """Raises ConfigurationError unless every file that the ONNX file names lies beside it.
+def place_of_data(path: Path, location: str) -> Path:
+    """The file at a location of external data that the ONNX file `path` names.
 
-    Beside it means below its directory, by a relative path without `..` and without links.
+    Raises ConfigurationError unless it lies beside it: below its directory, by a relative path
+    without `..` and without links.
     """
     directory = path.resolve().parent
-    for location in sorted(set(external_data(path))):
-        file = directory / location
-        if Path(location).is_absolute() or ".." in Path(location).parts or file.resolve() != file:
-            reason = f"external data must lie beside the model, by no link; it is at {location!r}"
-            raise ConfigurationError(reason, str(path))
-        if not file.is_file():
-            raise ConfigurationError(f"external data {location!r} is missing", str(path))
-        if file.stat().st_nlink > 1:
-            reason = f"external data {location!r} is a hard link: it may be a file of elsewhere"
-            raise ConfigurationError(reason, str(path))
+    file = directory / location
+    if Path(location).is_absolute() or ".." in Path(location).parts or file.resolve() != file:
+        reason = f"external data must lie beside the model, by no link; it is at {location!r}"
+        raise ConfigurationError(reason, str(path))
+    if not file.is_file():
+        raise ConfigurationError(f"external data {location!r} is missing", str(path))
+    if file.stat().st_nlink > 1:
+        reason = f"external data {location!r} is a hard link: it may be a file of elsewhere"
+        raise ConfigurationError(reason, str(path))
+    return file
 
 
-def external_data(path: Path) -> Iterator[str]:
+def external_data(path: Path, said_of: Path | None = None) -> Iterator[str]:
     """Every location of external data in an ONNX file, in its order.
 
-    Raises ConfigurationError if the file is no protocol buffer.
+    Raises ConfigurationError, naming `said_of` where `path` is its copy, if the file is no protocol
+    buffer.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             yield from _locations(data, 0, len(data), "Model", 0)
     except (OSError, ValueError, IndexError) as error:
-        raise ConfigurationError(f"is not an ONNX file: {error}", str(path)) from error
+        reason = f"is not an ONNX file: {error}"
+        raise ConfigurationError(reason, str(said_of or path)) from error
+
+
+def check_graph(path: Path, said_of: Path) -> None:
+    """Raises ConfigurationError, naming `said_of`, for a file that has no graph."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if not any(number == _GRAPH for number, _, _ in _fields(data, 0, len(data))):
+            raise ConfigurationError("is not an ONNX file: it has no graph", str(said_of))
 
 
 def has_loops(path: Path) -> bool:
     """Whether an operator of an ONNX file repeats a part of the graph as often as its data says.
 
     Looks for NodeProto's op_type, field 4, as it is encoded. Finding it in the data of a tensor by
-    chance is possible, missing it is not.
+    chance is possible, missing it is not. Raises ConfigurationError for an empty file.
     """
+    if path.stat().st_size == 0:
+        raise ConfigurationError("is not an ONNX file: it is empty", str(path))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return any(data.find(b"\x22%c%s" % (len(name), name)) >= 0 for name in _LOOPS)
 

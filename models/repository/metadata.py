@@ -9,6 +9,7 @@ import numpy as np
 
 from app.formats.datatypes import dtype_of, float32_to_bf16
 from app.types import Array, Arrays, ModelMetadata, TensorSpec
+from models.repository.labels import labels_of
 from models.repository.model_yaml import ModelConfig
 
 DEFAULT_MAX_BATCH_SIZE = 32
@@ -43,7 +44,7 @@ def describe(
         inputs=inputs,
         outputs=outputs,
         max_batch_size=_max_batch_size(config, (*inputs, *outputs), one_batch),
-        labels={output: config.labels_of(output, custom) for output in config.labels},
+        labels={output: labels_of(config, output, custom) for output in config.labels},
         provider=provider,
     )
 

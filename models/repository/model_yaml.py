@@ -1,29 +1,26 @@
-"""What a `model.yaml` may say, and where a model's files are.
+"""What a `model.yaml` may say, and what versions a model's directory has.
 
 A model is a directory, named as the model is, in the usual model-repository form: an optional
 `model.yaml`, and a directory for each version, `1/model.onnx`, `2/model.onnx`, ...
 """
 
 import re
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import Annotated
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
-import httpx
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from app.config.yaml_file import line_of, load_yaml
 from app.errors import ConfigurationError
 from app.registry import ComponentConfig
-from models.repository.artefacts import contained, find_artefact
-from models.repository.download import NotDownloaded, cached, download, is_remote
+from app.types import JsonValue
 from models.repository.policy import Latest, VersionPolicy
 from models.repository.runtime_options import RuntimeOptions
+from models.repository.text_format import line_of_field
 
 FILE_NAME = "model.yaml"
 VERSION = re.compile(r"[1-9][0-9]{0,18}")
-RUNTIME_OF_SUFFIX = {".onnx": "onnx"}
 
 
 class MetadataLabels(ComponentConfig):
@@ -124,43 +121,26 @@ class ModelFile(RuntimeOptions):
 
 
 class ModelConfig(ModelFile):
-    """One model of the repository: its `model.yaml`, its name and the directory it lives in."""
+    """One model of the repository: its `model.yaml`, its name and the directory it lives in.
+
+    file_name: the file it was read from; `declared`: what that says of inputs and outputs, where it
+        is a `config.pbtxt`; `notes`: what else is to be known of the file.
+    """
 
     name: str = ""
     directory: Path = Path()
+    file_name: str = FILE_NAME
+    declared: dict[str, Any] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def error(self, reason: str, *field: str) -> ConfigurationError:
-        """An error about `field` of this model's `model.yaml`, with its line where it is there."""
-        path = self.directory / FILE_NAME
-        return ConfigurationError(reason, str(path), line_of(path, field), ".".join(field))
-
-    def artefact(self, version: str) -> Path:
-        """The file to load for a version, downloaded or not.
-
-        Raises ConfigurationError where there is none, for a remote one only if it has no SHA-256.
-        """
-        if is_remote(self.versions[version]):
-            return cached(self.versions[version], self._sum_of_download(version))
-        try:
-            return find_artefact(self.directory, self.versions[version])
-        except ValueError as error:
-            raise self.error(str(error), "versions", version) from error
-
-    def fetch(self, version: str, max_bytes: int) -> None:
-        """Let the file of a version be here. Raises ConfigurationError where it cannot be."""
-        address = self.versions[version]
-        if not is_remote(address):
-            return
-        digest = self._sum_of_download(version)
-        try:
-            download(address, digest, max_bytes)
-        except (NotDownloaded, OSError, httpx.InvalidURL) as error:
-            raise self.error(str(error), "versions", version) from error
-
-    def sums(self, version: str) -> Mapping[str, str]:
-        """File name -> SHA-256, the names as seen from the artefact; empty where none is given."""
-        given = self.sha256.get(version, {})
-        return {self.artefact(version).name: given} if isinstance(given, str) else given
+        """An error about `field` of this model's file, with its line where it is there."""
+        path = self.directory / self.file_name
+        if self.file_name == FILE_NAME:
+            line = line_of(path, field)
+        else:
+            line = line_of_field(path, field[0]) if field else None
+        return ConfigurationError(reason, str(path), line, ".".join(field))
 
     def served_versions(self) -> tuple[str, ...]:
         """The versions that the policy names, oldest first. Raises ConfigurationError."""
@@ -169,49 +149,6 @@ class ModelConfig(ModelFile):
         except ValueError as error:
             raise self.error(str(error), "version_policy") from error
 
-    def runtime_of(self, version: str) -> str:
-        """The name of the runtime that serves a version."""
-        if self.runtime is not None:
-            return self.runtime
-        address = self.versions[version]
-        path = urlsplit(address).path if is_remote(address) else address
-        suffix = PurePosixPath(path).suffix
-        if suffix not in RUNTIME_OF_SUFFIX:
-            known = ", ".join(RUNTIME_OF_SUFFIX)
-            reason = f"no runtime is known for {suffix!r} files ({known} have one): name it"
-            raise self.error(reason, "runtime")
-        return RUNTIME_OF_SUFFIX[suffix]
-
-    def labels_of(self, output: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
-        """The labels of an output, `metadata` being the custom metadata of the artefact.
-
-        Raises ConfigurationError if their file or metadata entry is not there.
-        """
-        labels = self.labels[output]
-        if isinstance(labels, tuple):
-            return labels
-        if isinstance(labels, str):
-            return _lines(self._labels_file(output, labels))
-        if labels.metadata not in metadata:
-            known = ", ".join(sorted(metadata)) or "none at all"
-            reason = f"the artefact has no metadata entry {labels.metadata!r}; it has: {known}"
-            raise self.error(reason, "labels", output)
-        return _lines(metadata[labels.metadata])
-
-    def _sum_of_download(self, version: str) -> str:
-        given = self.sha256.get(version)
-        if given is None:
-            raise self.error("is required for what is downloaded", "sha256", version)
-        if not isinstance(given, str):
-            raise self.error("must be one sum: one file is downloaded", "sha256", version)
-        return given
-
-    def _labels_file(self, output: str, name: str) -> str:
-        try:
-            return contained(self.directory, name).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise self.error(f"cannot read labels: {error}", "labels", output) from error
-
 
 def load_model_config(directory: Path) -> ModelConfig:
     """Read a model's directory: its `model.yaml` where it has one, and what versions it has.
@@ -219,20 +156,30 @@ def load_model_config(directory: Path) -> ModelConfig:
     Raises ConfigurationError if the file is wrong or the model has no version at all.
     """
     path = directory / FILE_NAME
-    file = load_yaml(path, ModelFile) if path.exists() else ModelFile()
-    versions = file.versions or {
-        entry.name: f"{entry.name}/model.onnx"
-        for entry in directory.iterdir()
-        if entry.is_dir() and VERSION.fullmatch(entry.name)
-    }
+    return with_versions(directory, load_yaml(path, ModelFile) if path.exists() else ModelFile())
+
+
+def with_versions(
+    directory: Path,
+    file: ModelFile,
+    file_name: str = FILE_NAME,
+    declared: Mapping[str, JsonValue] | None = None,
+    notes: Iterable[str] = (),
+) -> ModelConfig:
+    """What a model's file says, with its versions, the oldest first. Raises ConfigurationError."""
+    versions = file.versions or numbered(directory)
     if not versions:
         reason = "the model has no version: neither `versions` nor a numbered directory is there"
         raise ConfigurationError(reason, str(directory))
     ordered = dict(sorted(versions.items(), key=lambda item: int(item[0])))
-    fields = {**dict(file), "versions": ordered}
-    return ModelConfig(name=directory.name, directory=directory, **fields)
+    fields = {**dict(file), "versions": ordered, "declared": declared or {}, "notes": tuple(notes)}
+    return ModelConfig(name=directory.name, directory=directory, file_name=file_name, **fields)
 
 
-def _lines(text: str) -> tuple[str, ...]:
-    """Split at newlines alone, since U+2028 and its like are characters of OCR dictionaries."""
-    return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
+def numbered(directory: Path, artefact: str = "model.onnx") -> dict[str, JsonValue]:
+    """The versions that the numbered directories are, each with its artefact."""
+    return {
+        entry.name: f"{entry.name}/{artefact}"
+        for entry in directory.iterdir()
+        if entry.is_dir() and VERSION.fullmatch(entry.name)
+    }

@@ -8,7 +8,8 @@ declared.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 
 from app.errors import ConfigurationError, MantaError, ModelNotFound, ModelNotReady
 from app.types import JsonValue, ModelState
@@ -181,9 +182,11 @@ class ModelController:
             logger.error("model %r cannot be loaded again: %s", name, error)
 
     async def _deploy(self, name: str, override: Override) -> None:
+        """Start its process, which takes seconds, only once its files were found to be right."""
         try:
             config = with_override(self._repository.config(name), override)
             self._repository.check(config)
+            await self._in_thread(partial(self._repository.check_files, config))
         except ConfigurationError as error:
             reason = without_paths(str(error))
             raise ModelNotReady(f"model {name!r} could not be loaded: {reason}") from error
@@ -245,4 +248,7 @@ class ModelController:
         return tuple(ModelState(name, version, "UNAVAILABLE", reason) for version in versions)
 
     async def _scan(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self._repository.scan)
+        await self._in_thread(self._repository.scan)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, work)

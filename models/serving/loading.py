@@ -4,13 +4,15 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.interfaces import Model
 from app.types import JsonValue, ModelMetadata
+from models.repository.config_pbtxt import check_declared
+from models.repository.labels import with_labels
 from models.repository.model_yaml import ModelConfig
 from models.repository.override import with_override
-from models.repository.repository import ModelRepository
+from models.repository.repository import ModelRepository, open_model
 from models.repository.signature import check_takes_over
 from models.repository.triton_config import check_agrees
+from models.repository.version_files import VersionFiles
 from models.runtimes.warm_up import NotStacked, warm_up
 from models.serving.version import ModelVersion
 
@@ -19,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version that was loaded, and what from: equal origins need not be loaded again."""
+    """A version that was loaded, and what from: equal origins need not be loaded again.
+
+    The origin is the content of every file that it was read from, and its configuration.
+    """
 
     version: ModelVersion
     origin: object
@@ -33,7 +38,7 @@ def load_versions(
 ) -> tuple[dict[str, Loaded], dict[str, Exception]]:
     """Every version of the policy: those that are loaded and warmed up, and why others are not.
 
-    One of `served` that works and whose file and configuration are as they were is kept; any other
+    One of `served` that works and whose files and configuration are as they were is kept; any other
     must take the requests that the newest of `served` takes. Blocks for as long as loading takes.
     Raises as `ModelRepository.config`, `with_override` and, for what is served, `check_agrees` do.
     """
@@ -49,43 +54,47 @@ def load_versions(
         if callers_know is not None:
             check_takes_over(callers_know, metadata)
         check_agrees(override or {}, metadata)
+        check_declared(config, metadata)
 
     loaded: dict[str, Loaded] = {}
     failures: dict[str, Exception] = {}
     for version in config.served_versions():
         try:
             current = served.get(version)
-            if current is not None and _is_still_good(current, config, version):
+            known = with_labels(config)
+            if current is not None and _is_still_good(current, repository, known, version):
                 loaded[version] = current
             else:
-                loaded[version] = _open_and_load(repository, config, version, check)
+                loaded[version] = _copy_and_load(repository, known, version, check)
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything
             failures[version] = error
     return loaded, failures
 
 
-def _is_still_good(current: Loaded, config: ModelConfig, version: str) -> bool:
-    return not current.version.fault and current.origin == _origin(config, version)
+def _is_still_good(
+    current: Loaded, repository: ModelRepository, config: ModelConfig, version: str
+) -> bool:
+    if current.version.fault:
+        return False
+    return current.origin == _origin(config, repository.sums(config, version))
 
 
 def _number(served: tuple[str, Loaded]) -> int:
     return int(served[0])
 
 
-def _open_and_load(
+def _copy_and_load(
     repository: ModelRepository,
     config: ModelConfig,
     version: str,
     check: Callable[[ModelMetadata], None],
 ) -> Loaded:
-    model = repository.open(config.name, version, config)
-    origin = _origin(config, version)
-    try:
-        return Loaded(_load(model, config, version, check), origin)
-    except NotStacked as error:
-        single = _not_stacked(config, error)
-    model = repository.open(config.name, version, single)
-    return Loaded(_load(model, single, version, check), origin)
+    with repository.files(config, version) as files:
+        origin = _origin(config, files.sums)
+        try:
+            return Loaded(_load(config, files, check), origin)
+        except NotStacked as error:
+            return Loaded(_load(_not_stacked(config, error), files, check), origin)
 
 
 def _not_stacked(config: ModelConfig, reason: NotStacked) -> ModelConfig:
@@ -97,8 +106,9 @@ def _not_stacked(config: ModelConfig, reason: NotStacked) -> ModelConfig:
 
 
 def _load(
-    model: Model, config: ModelConfig, version: str, check: Callable[[ModelMetadata], None]
+    config: ModelConfig, files: VersionFiles, check: Callable[[ModelMetadata], None]
 ) -> ModelVersion:
+    model = open_model(config, files)
     model.load()
     try:
         check(model.metadata)
@@ -107,7 +117,7 @@ def _load(
         model.unload()
         raise
     return ModelVersion(
-        version,
+        files.version,
         model,
         queue_size=config.queue_size,
         probe=probe,
@@ -115,8 +125,13 @@ def _load(
     )
 
 
-def _origin(config: ModelConfig, version: str) -> object:
-    """What a loaded version depends on: the very file, and its configuration but for the rest."""
-    file = config.artefact(version).stat()
-    own = config.model_copy(update={"version_policy": None, "versions": {}, "description": ""})
-    return own, file.st_ino, file.st_size, file.st_mtime_ns
+def _origin(config: ModelConfig, sums: Mapping[str, str]) -> object:
+    """The configuration but for the versions beside this one, and the SHA-256 of each file."""
+    aside: dict[str, object] = {
+        "version_policy": None,
+        "versions": {},
+        "description": "",
+        "notes": (),
+    }
+    own = config.model_copy(update=aside)
+    return own, dict(sums)

@@ -15,6 +15,7 @@ from models.repository.metadata import warm_up_inputs
 from models.repository.model_yaml import load_model_config
 from models.serving.checks import check_answer, check_inputs
 from tests.fakes.models import FakeModel
+from tests.unit.models.files import as_they_lie
 from tests.unit.models.onnx_files import identity
 
 assert models.runtimes.__all__
@@ -33,7 +34,7 @@ EVERY = pytest.mark.parametrize("name", NAMES)
 
 def open_model(name: str, directory: Path) -> Model:
     RIGS[name](directory)
-    return RUNTIMES.get(name).factory(load_model_config(directory), "1")
+    return RUNTIMES.get(name).factory(*as_they_lie(directory))
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_a_damaged_artefact_is_a_configuration_error(
     name: str, directory: Path, damage: bytes
 ) -> None:
     model = open_model(name, directory)
-    load_model_config(directory).artefact("1").write_bytes(damage)
+    as_they_lie(directory)[1].path.write_bytes(damage)
     with pytest.raises(ConfigurationError, match=r"model\.onnx"):
         model.load()
 

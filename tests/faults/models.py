@@ -12,8 +12,15 @@ from app.errors import ConfigurationError
 from app.registry import RUNTIMES
 from app.types import Arrays, ModelMetadata, TensorSpec
 from models.repository.model_yaml import ModelConfig
+from models.repository.version_files import VersionFiles
 from tests.paths import ZOO
-from tests.unit.models.onnx_files import identity, lookup, never_runs, numbered
+from tests.unit.models.onnx_files import (
+    identity,
+    lookup,
+    never_runs,
+    numbered,
+    with_external_data,
+)
 
 GOOD = "good"
 """Answers `y` = 3 times `x`, (batch, 3) FP32. Never misused: its answers tell that all is well."""
@@ -27,7 +34,7 @@ HEALTHY = (
 )
 """Those that answer every request that fits them."""
 
-INLINE = (*HEALTHY, "lookup", "acting", "narrow", "hanging", "damaged", "never-runs")
+INLINE = (*HEALTHY, "lookup", "acting", "narrow", "hanging", "damaged", "never-runs", "weighted")
 
 ACTING_QUEUE = 4
 HANGING_SECONDS = 1.0
@@ -43,7 +50,9 @@ def write_repository(root: Path, *, healthy: bool = False) -> Path:
     acting, narrow, hanging: see ActingModel; narrow has a queue of ACTING_QUEUE, and a run of
     hanging may take HANGING_SECONDS.
     picture: the same for pictures of (batch, 3, 8, 8) UINT8. air-quality: the one of the product.
-    damaged: no ONNX file at all. never-runs: its warm-up fails. spare: identity, not loaded.
+    weighted: `x` (batch, 3) FP32 plus [1, 2, 3], from the file `w.bin` beside it, comes back as
+    `y`; its labels are in `classes.txt`. damaged: no ONNX file at all. never-runs: its warm-up
+    fails. spare: identity, not loaded.
     """
     numbered(root / GOOD / "1" / "model.onnx", 3)
     for version in ("1", "2"):
@@ -64,6 +73,10 @@ def write_repository(root: Path, *, healthy: bool = False) -> Path:
     if healthy:
         return root
     identity(root / NEVER_LOADED / "1" / "model.onnx")
+    with_external_data(root / "weighted" / "1" / "model.onnx", "w.bin")
+    np.array([1, 2, 3], np.float32).tofile(root / "weighted" / "1" / "w.bin")
+    (root / "weighted" / "model.yaml").write_text("labels: {y: classes.txt}\n")
+    (root / "weighted" / "classes.txt").write_text("a\nb\nc\n")
     lookup(root / "lookup" / "1" / "model.onnx")
     never_runs(root / "never-runs" / "1" / "model.onnx")
     (root / "damaged" / "1").mkdir(parents=True)
@@ -89,10 +102,10 @@ class ActingModel:
     would. Anything else is answered with 1.
     """
 
-    def __init__(self, config: ModelConfig, version: str) -> None:
+    def __init__(self, config: ModelConfig, files: VersionFiles) -> None:
         self._metadata = ModelMetadata(
             name=config.name,
-            versions=(version,),
+            versions=(files.version,),
             platform="acting",
             inputs=(TensorSpec("act", "BYTES", (1,)),),
             outputs=(TensorSpec("y", "FP32", (1,)),),

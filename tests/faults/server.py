@@ -55,6 +55,7 @@ class InferencePlane:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.grpc_address = f"127.0.0.1:{self.grpc_port}"
         self.log_file = folder / "plane.log"
+        self.repository = folder / "models"
         self._config = {
             "folder": str(folder),
             "direct": {"port": self.port, **(direct or {})},

@@ -273,6 +273,18 @@ def test_what_cannot_be_loaded_is_refused(product: Product) -> None:
     assert change(product, "inline", "load", {"queue": 1}).status == 400
 
 
+def test_a_load_of_a_damaged_file_is_refused_within_a_second(product: Product, root: Path) -> None:
+    half = version(root, "free", 1).read_bytes()[:-20]
+    for name, content in (("half", half), ("zeros", bytes(99))):
+        version(root, name, 1).parent.mkdir(parents=True)
+        version(root, name, 1).write_bytes(content)
+        started = time.monotonic()
+        told = change(product, name, "load")
+        assert time.monotonic() - started < 1.0
+        assert told.status == 503
+        assert "model.onnx: is not an ONNX file" in told.text
+
+
 def test_a_file_that_is_too_large_is_refused(product: Product, root: Path) -> None:
     path = numbered(version(root, "limited", 2), 2)
     with path.open("ab") as file:

@@ -12,10 +12,11 @@ from app.errors import ConfigurationError, InvalidInput, ModelNotReady
 from app.formats.datatypes import bytes_to_text, text_to_bytes
 from app.registry import RUNTIMES
 from app.types import Array, Arrays, ModelMetadata, TensorSpec
-from models.repository.external_data import check_external_data, has_loops
+from models.repository.external_data import has_loops
 from models.repository.metadata import describe, warm_up_inputs
 from models.repository.model_yaml import ModelConfig
 from models.repository.runtime_options import RuntimeOptions
+from models.repository.version_files import VersionFiles
 from models.runtimes.onnx.bf16 import run_with_bf16
 from models.runtimes.onnx.options import automatic_threads, providers_to_try
 from models.runtimes.onnx.quantize import deviation, quantize_int8, seeded_inputs
@@ -66,16 +67,16 @@ _DATATYPES = {
 class OnnxModel:
     """One ONNX file in one ONNX Runtime session, on the first provider that can run it.
 
-    Operators that need a library of their own are not loaded, and external data must lie beside
-    the file.
+    Operators that need a library of their own are not loaded. `files` must be there for as long as
+    it loads.
     """
 
-    def __init__(self, config: ModelConfig, version: str) -> None:
+    def __init__(self, config: ModelConfig, files: VersionFiles) -> None:
         self._config = config
+        self._files = files
         self._options: RuntimeOptions = config
         self._instances = config.instances or 1
         self._spare_instances = 0
-        self._version = version
         self._session: InferenceSession | None = None
         self._output_names: list[str] = []
         self._metadata: ModelMetadata | None = None
@@ -108,8 +109,7 @@ class OnnxModel:
         except ImportError as error:
             reason = "needs ONNX Runtime: install manta-server[cpu] or manta-server[gpu]"
             raise self._config.error(reason, "runtime") from error
-        path = self._config.artefact(self._version)
-        check_external_data(path)
+        path = self._files.path
         self._has_loops = has_loops(path)
         try:
             providers = providers_to_try(self._config, ort.get_available_providers())
@@ -210,7 +210,7 @@ class OnnxModel:
     def _describe(self, session: "InferenceSession", provider: str) -> ModelMetadata:
         return describe(
             self._config,
-            self._version,
+            self._files.version,
             platform="onnxruntime_onnx",
             inputs=tuple(self._spec(node) for node in session.get_inputs()),
             outputs=tuple(self._spec(node) for node in session.get_outputs()),
@@ -243,7 +243,7 @@ class OnnxModel:
     def _spec(self, node: "NodeArg") -> TensorSpec:
         if node.type not in _DATATYPES:
             reason = f"{node.name!r} is a {node.type}; only {', '.join(_DATATYPES)} are served"
-            raise ConfigurationError(reason, str(self._config.artefact(self._version)))
+            raise ConfigurationError(reason, str(self._files.path))
         shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
         return TensorSpec(node.name, _DATATYPES[node.type], shape)
 

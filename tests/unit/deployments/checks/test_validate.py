@@ -16,6 +16,16 @@ def test_a_wrong_model_yaml_is_found_with_its_line(site: Site) -> None:
     assert site.lines(validate_file(path).problems) == site.lines(report.problems)
 
 
+def test_a_config_pbtxt_is_checked_as_a_model_yaml_is(site: Site) -> None:
+    path = site.folder / "zoo" / "triton" / "config.pbtxt"
+    path.parent.mkdir()
+    (path.parent / "1").mkdir()
+    path.write_text("max_batch_size: 4\nsequence_batching { }\n")
+    [problem] = site.lines(validate_file(path).problems)
+    where = "zoo/triton/config.pbtxt:2: sequence_batching"
+    assert problem == f"{where}: is not supported: leave it out"
+
+
 def test_a_model_yaml_alone_is_checked_alone(site: Site) -> None:
     site.model("eye", "wrong: 1\n")
     report = validate_file(site.model("air", "max_batch_size: 2\n"))

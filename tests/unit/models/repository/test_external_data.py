@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import ConfigurationError
-from models.repository.external_data import check_external_data, external_data, has_loops
+from models.repository.external_data import external_data, has_loops, place_of_data
 from tests.unit.models.onnx_files import (
     counting,
     identity,
@@ -29,6 +29,11 @@ def directory(tmp_path: Path) -> Path:
     return directory
 
 
+def checked(path: Path) -> None:
+    for location in external_data(path):
+        place_of_data(path, location)
+
+
 def test_loops_are_found(tmp_path: Path) -> None:
     assert has_loops(counting(tmp_path / "counting" / "model.onnx"))
     assert not has_loops(identity(tmp_path / "identity" / "model.onnx"))
@@ -37,7 +42,7 @@ def test_loops_are_found(tmp_path: Path) -> None:
 def test_data_beside_the_model_is_fine(directory: Path) -> None:
     path = with_external_data(directory / "model.onnx", "data/weights.bin")
     assert list(external_data(path)) == ["data/weights.bin"]
-    check_external_data(path)
+    checked(path)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_data_beside_the_model_is_fine(directory: Path) -> None:
 def test_data_elsewhere_is_refused(directory: Path, location: str) -> None:
     path = with_external_data(directory / "model.onnx", location)
     with pytest.raises(ConfigurationError, match="must lie beside the model") as caught:
-        check_external_data(path)
+        checked(path)
     assert repr(location) in str(caught.value)
 
 
@@ -63,21 +68,21 @@ def test_fault_081_a_hard_link_is_refused(directory: Path) -> None:
     path = with_external_data(directory / "model.onnx", "hard.bin")
     (directory / "hard.bin").hardlink_to(directory / "data" / "weights.bin")
     with pytest.raises(ConfigurationError, match=r"'hard\.bin' is a hard link"):
-        check_external_data(path)
+        checked(path)
 
 
 def test_data_of_an_inner_graph_is_found(directory: Path) -> None:
     path = with_hidden_external_data(directory / "model.onnx", "../secret.bin")
     assert list(external_data(path)) == ["../secret.bin", "../secret.bin"]
     with pytest.raises(ConfigurationError, match="must lie beside the model"):
-        check_external_data(path)
+        checked(path)
 
 
 @pytest.mark.parametrize("location", ["data/absent.bin", "data", "*/_ORT_MEM_ADDR_/*", ""])
 def test_data_that_is_missing_is_named(directory: Path, location: str) -> None:
     path = with_external_data(directory / "model.onnx", location)
     with pytest.raises(ConfigurationError, match="is missing"):
-        check_external_data(path)
+        checked(path)
 
 
 def test_most_models_have_none(tmp_path: Path) -> None:
@@ -89,7 +94,7 @@ def test_a_file_that_is_no_protocol_buffer_is_refused(tmp_path: Path, content: b
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"model\.onnx: is not an ONNX file"):
-        check_external_data(path)
+        checked(path)
 
 
 @settings(max_examples=200, deadline=None)

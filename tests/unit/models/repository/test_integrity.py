@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from app.errors import ConfigurationError
+from models.repository.artefacts import CACHE_VARIABLE, cached
 from models.repository.checksum import sha256_of
-from models.repository.download import CACHE_VARIABLE, cached
 from models.repository.repository import ModelRepository
 from tests.unit.models.onnx_files import dense, with_external_data
 
@@ -30,7 +30,9 @@ def with_sums(path: Path, sums: str, more: str = "") -> None:
 
 
 def opened(root: Path) -> None:
-    ModelRepository([root]).open("m", "1")
+    repository = ModelRepository([root])
+    with repository.files(repository.config("m"), "1"):
+        pass
 
 
 def sums_of(path: Path) -> str:

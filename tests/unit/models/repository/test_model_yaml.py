@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import ConfigurationError
+from models.repository.labels import labels_of
+from models.repository.located import locate, runtime_of
 from models.repository.model_yaml import MetadataLabels, load_model_config
 
 
@@ -25,8 +27,8 @@ def test_numbered_directories_are_the_versions(tmp_path: Path) -> None:
     config = load_model_config(model)
     assert config.name == "m"
     assert list(config.versions) == ["1", "2", "10"]
-    assert config.artefact("10") == model / "10" / "model.onnx"
-    assert config.runtime_of("10") == "onnx"
+    assert locate(config, "10").path == model / "10" / "model.onnx"
+    assert runtime_of(config, "10") == "onnx"
     assert (config.max_batch_size, config.queue_size, config.threads) == (None, 512, None)
 
 
@@ -104,7 +106,7 @@ def test_a_bad_address_is_named_with_its_line(tmp_path: Path, address: str, reas
     (model / "link.onnx").symlink_to(tmp_path / "other.onnx")
     config = load_model_config(model)
     with pytest.raises(ConfigurationError, match=reason) as caught:
-        config.artefact("1")
+        locate(config, "1")
     assert (caught.value.line, caught.value.field) == (2, "versions.1")
     assert caught.value.file == str(model / "model.yaml")
 
@@ -113,7 +115,7 @@ def test_a_file_anywhere_can_be_named_in_full(tmp_path: Path) -> None:
     artefact(tmp_path, "a b.onnx")
     address = (tmp_path / "a b.onnx").as_uri()
     config = load_model_config(write(tmp_path / "m", f"versions: {{1: '{address}'}}"))
-    assert config.artefact("1") == tmp_path / "a b.onnx"
+    assert locate(config, "1").path == tmp_path / "a b.onnx"
 
 
 def test_a_package_is_found_without_importing_it(
@@ -124,15 +126,15 @@ def test_a_package_is_found_without_importing_it(
     monkeypatch.syspath_prepend(str(tmp_path))
     text = "versions: {1: 'package://heavy_package/models/net.onnx'}"
     config = load_model_config(write(tmp_path / "m", text))
-    assert config.artefact("1") == tmp_path / "heavy_package" / "models" / "net.onnx"
+    assert locate(config, "1").path == tmp_path / "heavy_package" / "models" / "net.onnx"
 
 
 def test_the_runtime_must_be_named_for_an_unknown_suffix(tmp_path: Path) -> None:
     config = load_model_config(write(tmp_path / "m", "versions: {1: net.xyz}"))
     with pytest.raises(ConfigurationError, match=r"no runtime is known for '\.xyz' files \(\.onnx"):
-        config.runtime_of("1")
+        runtime_of(config, "1")
     config = load_model_config(write(tmp_path / "n", "runtime: onnx\nversions: {1: net.xyz}"))
-    assert config.runtime_of("1") == "onnx"
+    assert runtime_of(config, "1") == "onnx"
 
 
 @pytest.mark.parametrize(
@@ -146,14 +148,14 @@ def test_the_runtime_must_be_named_for_an_unknown_suffix(tmp_path: Path) -> None
 )
 def test_the_suffix_is_that_of_the_path(tmp_path: Path, address: str) -> None:
     config = load_model_config(write(tmp_path / "m", f"versions: {{1: '{address}'}}"))
-    assert config.runtime_of("1") == "onnx"
+    assert runtime_of(config, "1") == "onnx"
 
 
 def test_what_is_downloaded_has_one_sum(tmp_path: Path) -> None:
     text = f"versions: {{1: 'https://host/a.onnx'}}\nsha256:\n  1: {{a.onnx: {'a' * 64}}}\n"
     config = load_model_config(write(tmp_path / "m", text))
     with pytest.raises(ConfigurationError, match=r":3: sha256\.1: must be one sum: one file is "):
-        config.artefact("1")
+        locate(config, "1")
 
 
 def test_labels_come_from_a_list_a_file_or_the_artefact(tmp_path: Path) -> None:
@@ -161,15 +163,15 @@ def test_labels_come_from_a_list_a_file_or_the_artefact(tmp_path: Path) -> None:
     model = write(tmp_path / "m", text)
     (model / "names.txt").write_bytes(b"person\r\n\r\nbicycle\r\n")
     config = load_model_config(model)
-    assert config.labels_of("a", {}) == ("x",)
-    assert config.labels_of("b", {}) == ("person", "", "bicycle")
-    assert config.labels_of("c", {"character": "!\n\u2028\n\u3000"}) == ("!", "\u2028", "\u3000")
+    assert labels_of(config, "a", {}) == ("x",)
+    assert labels_of(config, "b", {}) == ("person", "", "bicycle")
+    assert labels_of(config, "c", {"character": "!\n\u2028\n\u3000"}) == ("!", "\u2028", "\u3000")
 
 
 def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
     text = "versions: {1: a.onnx}\nlabels:\n  b: ../names.txt\n  c: {metadata: character}"
     config = load_model_config(write(tmp_path / "m", text))
     with pytest.raises(ConfigurationError, match=r":3: labels\.b: cannot read labels: .*leads out"):
-        config.labels_of("b", {})
+        labels_of(config, "b", {})
     with pytest.raises(ConfigurationError, match=r":4: labels\.c: .*'character'; it has: author"):
-        config.labels_of("c", {"author": "me"})
+        labels_of(config, "c", {"author": "me"})

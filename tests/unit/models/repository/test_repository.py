@@ -17,8 +17,7 @@ def root(tmp_path: Path) -> Path:
 def test_one_onnx_file_is_a_model(root: Path) -> None:
     repository = ModelRepository([root])
     assert repository.names() == ("good",)
-    model = repository.open("good", "1")
-    model.load()
+    model = repository.load("good", "1")
     metadata = model.metadata
     assert (metadata.name, metadata.versions, metadata.max_batch_size) == ("good", ("1",), 32)
     assert [(t.name, t.datatype, t.shape) for t in metadata.inputs] == [("x", "FP32", (-1, 3))]
@@ -31,19 +30,19 @@ def test_a_broken_model_does_not_hide_the_others(root: Path) -> None:
     (broken / "model.yaml").write_text("thread: 1\n")
     repository = ModelRepository([root])
     assert repository.names() == ("broken", "good")
-    repository.open("good", "1").load()
+    repository.load("good", "1")
     with pytest.raises(ConfigurationError, match=r"broken/model\.yaml:1: thread: "):
         repository.config("broken")
     with pytest.raises(ConfigurationError, match=r"broken/model\.yaml:1: thread: "):
-        repository.open("broken", "1")
+        repository.load("broken", "1")
 
 
 def test_a_broken_version_does_not_hide_the_others(root: Path) -> None:
     (root / "good" / "2").mkdir()
     repository = ModelRepository([root])
-    repository.open("good", "1").load()
+    repository.load("good", "1")
     with pytest.raises(ConfigurationError, match=r"versions\.2: there is no file"):
-        repository.open("good", "2")
+        repository.load("good", "2")
 
 
 @pytest.mark.parametrize("name", ["absent", "../good", "good/", "", ".", "good\x00"])
@@ -51,21 +50,21 @@ def test_only_names_that_were_found_are_models(root: Path, name: str) -> None:
     (root / "inner").mkdir()
     identity(root / "inner" / "m" / "1" / "model.onnx")
     with pytest.raises(ModelNotFound):
-        ModelRepository([root / "inner"]).open(name, "1")
+        ModelRepository([root / "inner"]).load(name, "1")
 
 
 @pytest.mark.parametrize("version", ["2", "01", "../1", ""])
 def test_only_versions_that_were_found_are_versions(root: Path, version: str) -> None:
     with pytest.raises(ModelNotFound, match="it has: 1"):
-        ModelRepository([root]).open("good", version)
+        ModelRepository([root]).load("good", version)
 
 
 def test_validation_tells_everything_without_loading(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     identity(elsewhere / "1" / "model.onnx")
     (root / "linked").symlink_to(elsewhere)
-    (root / "bad name").mkdir()
-    (root / "empty").mkdir()
+    identity(root / "bad name" / "1" / "model.onnx")
+    identity(root / "empty" / "model.onnx")
     (root / ".hidden").mkdir()
     (root / "wrong").mkdir()
     (root / "wrong" / "model.yaml").write_text(
@@ -110,3 +109,31 @@ def test_the_bundled_models_are_in_order() -> None:
     repository = ModelRepository([ZOO])
     assert repository.names() == ("air-quality", "digits", "text-detect", "text-recognise")
     assert list(repository.validate()) == []
+
+
+def test_fault_155_strays_are_ignored_with_one_line(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for name in ("lost+found", ".ipynb_checkpoints", "__pycache__", "empty", "notes"):
+        (root / name).mkdir()
+    (root / "notes" / "README.md").write_text("no model")
+    (root / "README.md").write_text("models of this site")
+    repository = ModelRepository([root])
+    assert repository.names() == ("good",)
+    assert list(repository.validate()) == []
+    repository.scan()
+    [record] = caplog.records
+    strays = ".ipynb_checkpoints, README.md, __pycache__, empty, lost+found, notes"
+    assert record.getMessage() == f"{root}: ignored, being no models: {strays}"
+
+
+def test_fault_155_a_broken_model_is_no_stray(root: Path) -> None:
+    for name in ("model.yaml", "config.pbtxt"):
+        (root / name.partition(".")[2]).mkdir()
+        (root / name.partition(".")[2] / name).write_text("")
+    repository = ModelRepository([root])
+    assert repository.names() == ("good", "pbtxt", "yaml")
+    assert [str(e).partition(": ")[2][:24] for e in repository.validate()] == [
+        "the model has no version"
+    ] * 2

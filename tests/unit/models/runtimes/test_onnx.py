@@ -10,18 +10,19 @@ from app.errors import ConfigurationError, InvalidInput, ModelNotReady
 from app.registry import RUNTIMES
 from app.types import Array
 from models.repository.metadata import warm_up_inputs
-from models.repository.model_yaml import ModelConfig, load_model_config
+from models.repository.model_yaml import ModelConfig
 from models.repository.repository import ModelRepository
 from models.runtimes.onnx.options import automatic_threads
 from models.runtimes.onnx.runtime import OnnxModel
 from models.training.digits_data import split
 from models.training.environment import LABELS, Episode, readings
 from tests.paths import SHARED_DATA, ZOO
+from tests.unit.models.files import as_they_lie
 from tests.unit.models.onnx_files import Shape, identity, with_external_data
 
 
 def loaded(directory: Path) -> OnnxModel:
-    model = OnnxModel(load_model_config(directory), "1")
+    model = OnnxModel(*as_they_lie(directory))
     model.load()
     return model
 
@@ -81,7 +82,7 @@ def test_a_batch_is_what_every_tensor_has(
 
 def test_a_model_that_is_not_loaded_says_so(tmp_path: Path) -> None:
     identity(tmp_path / "m" / "1" / "model.onnx")
-    model = OnnxModel(load_model_config(tmp_path / "m"), "1")
+    model = OnnxModel(*as_they_lie(tmp_path / "m"))
     with pytest.raises(ModelNotReady, match="'m' is not loaded"):
         _ = model.metadata
     model.load()
@@ -106,7 +107,7 @@ def test_external_data_is_read_beside_the_model_only(tmp_path: Path) -> None:
     assert result.tolist() == [[1, 2, 3]]
     with_external_data(path, "../weights.bin")
     with pytest.raises(ConfigurationError, match="must lie beside the model"):
-        loaded(tmp_path / "m")
+        ModelRepository([tmp_path]).load("m", "1")
 
 
 def test_without_onnx_runtime_the_extra_is_named(
@@ -152,8 +153,7 @@ def zoo() -> ModelRepository:
 
 @pytest.mark.parametrize("name", ["air-quality", "digits", "text-detect", "text-recognise"])
 def test_a_bundled_model_loads_and_warms_up(zoo: ModelRepository, name: str) -> None:
-    model = zoo.open(name, "1")
-    model.load()
+    model = zoo.load(name, "1")
     metadata = model.metadata
     assert metadata.platform == "onnxruntime_onnx"
     assert metadata.max_batch_size > 0
@@ -165,8 +165,7 @@ def test_a_bundled_model_loads_and_warms_up(zoo: ModelRepository, name: str) -> 
 
 def test_digits_are_read(zoo: ModelRepository) -> None:
     _, images, _, digits = split()
-    model = zoo.open("digits", "1")
-    model.load()
+    model = zoo.load("digits", "1")
     probabilities = model.predict({"image": images})["probabilities"]
     assert np.abs(probabilities.astype(np.float64).sum(axis=1) - 1.0).max() < 1e-5
     assert model.metadata.labels["probabilities"] == tuple("0123456789")
@@ -175,8 +174,7 @@ def test_digits_are_read(zoo: ModelRepository) -> None:
 
 def test_a_row_does_not_depend_on_its_batch(zoo: ModelRepository) -> None:
     _, images, _, _ = split()
-    model = zoo.open("digits", "1")
-    model.load()
+    model = zoo.load("digits", "1")
     together = model.predict({"image": images[:8]})["probabilities"]
     alone = [model.predict({"image": images[i : i + 1]})["probabilities"][0] for i in range(8)]
     assert np.abs(together.astype(np.float64) - np.stack(alone)).max() < 1e-6
@@ -189,8 +187,7 @@ def test_air_is_judged(zoo: ModelRepository) -> None:
     episodes = [Episode(kind, (9 + 4 * i) * hour, 1.5 * hour) for i, kind in kinds]
     trace = readings(77, episodes=episodes)
     day = [next(trace) for _ in range(20 * 60)]
-    model = zoo.open("air-quality", "1")
-    model.load()
+    model = zoo.load("air-quality", "1")
     assert model.metadata.labels["probabilities"] == LABELS
     vectors = np.array([reading.values for reading in day], dtype=np.float32)
     answers = model.predict({"vector": vectors})["probabilities"].argmax(axis=1)
@@ -201,8 +198,7 @@ def test_air_is_judged(zoo: ModelRepository) -> None:
 
 def test_text_is_read(zoo: ModelRepository) -> None:
     """Class 0 is the CTC blank, the last class a space, and those between are the labels."""
-    model = zoo.open("text-recognise", "1")
-    model.load()
+    model = zoo.load("text-recognise", "1")
     classes = model.predict({"x": _line_of_text("Pump 42 OK")})["fetch_name_0"][0].argmax(axis=1)
     alphabet = ("", *model.metadata.labels["fetch_name_0"], " ")
     assert len(alphabet) == model.metadata.outputs[0].shape[2]
@@ -213,8 +209,7 @@ def test_text_is_read(zoo: ModelRepository) -> None:
 def test_text_is_found(zoo: ModelRepository) -> None:
     picture = np.full((320, 480, 3), 255, np.uint8)
     cv2.putText(picture, "Valve 7", (100, 170), cv2.FONT_HERSHEY_SIMPLEX, 2, (0, 0, 0), 4)
-    model = zoo.open("text-detect", "1")
-    model.load()
+    model = zoo.load("text-detect", "1")
     [[text]] = model.predict({"x": _normalised(picture)})["fetch_name_0"]
     assert text.shape == (320, 480)
     found, ink = np.argwhere(text > 0.3), np.argwhere(picture[:, :, 0] < 128)

@@ -9,12 +9,12 @@ import pytest
 
 from app.errors import ConfigurationError
 from models.repository.checksum import sha256_of
-from models.repository.model_yaml import load_model_config
 from models.repository.repository import ModelRepository
 from models.repository.runtime_options import RuntimeOptions
 from models.runtimes.onnx.quantize import deviation
 from models.runtimes.onnx.runtime import OnnxModel
 from models.runtimes.onnx.sessions import open_session
+from tests.unit.models.files import as_they_lie
 from tests.unit.models.onnx_files import dense, with_external_data
 
 CPU = "CPUExecutionProvider"
@@ -28,7 +28,7 @@ def loaded(directory: Path, text: str = "") -> OnnxModel:
         dense(path, WEIGHTS)
     directory.mkdir(exist_ok=True)
     (directory / "model.yaml").write_text(text)
-    model = OnnxModel(load_model_config(directory), "1")
+    model = OnnxModel(*as_they_lie(directory))
     model.load()
     return model
 
@@ -241,15 +241,15 @@ def test_fault_083_another_file_than_the_one_that_was_meant(tmp_path: Path) -> N
     path = dense(tmp_path / "m" / "1" / "model.onnx", WEIGHTS)
     (tmp_path / "m" / "model.yaml").write_text(f"sha256:\n  1: {sha256_of(path).upper()}\n")
     repository = ModelRepository([tmp_path])
-    repository.open("m", "1")
+    repository.load("m", "1")
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(ConfigurationError, match=r":2: sha256\.1: .*has another SHA-256"):
-        repository.open("m", "1")
+        repository.load("m", "1")
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     path = with_external_data(tmp_path / "m" / "1" / "model.onnx", "w.bin")
     (path.parent / "w.bin").write_bytes(bytes(1_000_001))
-    ModelRepository([tmp_path], 2).open("m", "1")
+    ModelRepository([tmp_path], 2).load("m", "1")
     with pytest.raises(ConfigurationError, match=r"model\.onnx: has 1\.0 MB; max_model_size_mb"):
-        ModelRepository([tmp_path], 1).open("m", "1")
+        ModelRepository([tmp_path], 1).load("m", "1")

@@ -16,7 +16,7 @@ from models.repository.repository import ModelRepository
 from models.serving.cache import inline_services
 from models.serving.control import ModelController
 from tests.fakes.applications import FakeApplications
-from tests.unit.models.onnx_files import numbered
+from tests.unit.models.onnx_files import never_runs, numbered
 
 FREE, INLINE, DECLARED = "free", "inline", "declared"
 
@@ -141,8 +141,33 @@ async def test_a_model_that_has_a_process_stays_in_it(bench: Bench, name: str) -
 async def test_fault_074_a_model_that_does_not_load_is_given_no_process(bench: Bench) -> None:
     with pytest.raises(ModelNotReady, match=r"'broken' could not be loaded: model\.onnx: is not"):
         await bench.control.load("broken")
-    assert bench.applications.told == [("deploy", "broken"), ("delete", "broken")]
+    assert bench.applications.told == []
     assert not bench.file.exists()
+
+
+async def test_fault_074_a_model_that_fails_only_in_its_process_loses_it(bench: Bench) -> None:
+    never_runs(bench.root / "never" / "1" / "model.onnx")
+    with pytest.raises(ModelNotReady, match=r"'never' could not be loaded: "):
+        await bench.control.load("never")
+    assert bench.applications.told == [("deploy", "never"), ("delete", "never")]
+    assert not bench.file.exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (b"", "is not an ONNX file"),
+        (bytes(1000), "is not an ONNX file: it has no graph"),
+        (b"\x08\x08", "is not an ONNX file: it has no graph"),
+    ],
+)
+async def test_a_damaged_file_is_seen_before_a_process_is_started(
+    bench: Bench, damage: bytes, reason: str
+) -> None:
+    (bench.root / "broken" / "1" / "model.onnx").write_bytes(damage)
+    with pytest.raises(ModelNotReady, match=f"model.onnx: {reason}"):
+        await bench.control.load("broken")
+    assert bench.applications.told == []
 
 
 @pytest.mark.parametrize("text", ["versions: {1: model.pkl}", "runtime: python"])

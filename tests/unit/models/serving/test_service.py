@@ -15,6 +15,7 @@ from app.registry import RUNTIMES
 from app.types import Arrays, InferenceRequest
 from models.repository.model_yaml import ModelConfig
 from models.repository.repository import ModelRepository
+from models.repository.version_files import VersionFiles
 from models.serving.service import LocalModelService
 from tests.fakes.models import FakeModel
 from tests.fakes.repository import tiny_repository
@@ -134,7 +135,7 @@ class Exploding(FakeModel):
 def serve(monkeypatch: pytest.MonkeyPatch, model: FakeModel) -> None:
     """The runtime `onnx` gives this model, whatever the file."""
 
-    def factory(_config: ModelConfig, _version: str) -> FakeModel:
+    def factory(_config: ModelConfig, _files: VersionFiles) -> FakeModel:
         return model
 
     monkeypatch.setattr(RUNTIMES, "_registrations", {})

@@ -1,6 +1,7 @@
 """Changing what is served while it is asked. The ONNX files are real."""
 
 import asyncio
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -15,9 +16,10 @@ from app.registry import RUNTIMES
 from app.types import InferenceRequest, InferenceResponse, JsonValue
 from models.repository.model_yaml import ModelConfig
 from models.repository.repository import ModelRepository
+from models.repository.version_files import VersionFiles
 from models.serving.service import LocalModelService
 from tests.fakes.models import FakeModel
-from tests.unit.models.onnx_files import numbered
+from tests.unit.models.onnx_files import numbered, with_external_data
 
 
 @pytest.fixture
@@ -259,7 +261,7 @@ async def test_what_waits_is_answered_by_the_version_that_took_it(
     fakes = [FakeModel(), FakeModel()]
     opened = iter(fakes)
 
-    def factory(_config: ModelConfig, _version: str) -> FakeModel:
+    def factory(_config: ModelConfig, _files: VersionFiles) -> FakeModel:
         return next(opened)
 
     monkeypatch.setattr(RUNTIMES, "_registrations", {})
@@ -352,3 +354,24 @@ async def test_fault_075_no_part_of_a_file_is_ever_served(
     (model / "2" / "model.onnx").write_bytes(whole)
     await service.reload()
     assert answered_by(await ask(service)) == 2
+
+
+async def test_fault_154_a_load_sees_that_weights_or_labels_have_changed(tmp_path: Path) -> None:
+    path = with_external_data(tmp_path / "w" / "1" / "model.onnx", "w.bin")
+    weights, labels = path.with_name("w.bin"), tmp_path / "w" / "classes.txt"
+    (tmp_path / "w" / "model.yaml").write_text("labels: {y: classes.txt}\n")
+    labels.write_text("a\nb\nc\n")
+    np.array([1, 2, 3], np.float32).tofile(weights)
+    service = LocalModelService(ModelRepository([tmp_path]), "w")
+    await service.load()
+    before = weights.stat()
+    np.array([7, 8, 9], np.float32).tofile(weights)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    await service.reload()
+    rows = {"x": np.zeros((1, 3), np.float32)}
+    assert (await service.infer(InferenceRequest("w", rows))).outputs["y"].tolist() == [[7, 8, 9]]
+    assert (await service.metadata()).labels == {"y": ("a", "b", "c")}
+    labels.write_text("a\nb\nlast\n")
+    await service.reload()
+    assert (await service.metadata()).labels == {"y": ("a", "b", "last")}
+    await service.close()
