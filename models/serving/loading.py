@@ -102,7 +102,7 @@ def _load(
     model.load()
     try:
         check(model.metadata)
-        probe = warm_up(model, config)
+        ran = warm_up(model, config)
     except Exception:
         model.unload()
         raise
@@ -110,7 +110,9 @@ def _load(
         version,
         model,
         queue_size=config.queue_size,
-        probe=probe,
+        probe=ran.inputs,
+        answer=ran.outputs,
+        untried=ran.reason,
         max_run_seconds=config.max_run_seconds,
     )
 

@@ -13,7 +13,7 @@ from app.registry import RUNTIMES
 from app.types import Arrays, ModelMetadata, TensorSpec
 from models.repository.model_yaml import ModelConfig
 from tests.paths import ZOO
-from tests.unit.models.onnx_files import identity, lookup, never_runs, numbered
+from tests.unit.models.onnx_files import claims_shape, identity, lookup, never_runs, numbered
 
 GOOD = "good"
 """Answers `y` = 3 times `x`, (batch, 3) FP32. Never misused: its answers tell that all is well."""
@@ -27,7 +27,7 @@ HEALTHY = (
 )
 """Those that answer every request that fits them."""
 
-INLINE = (*HEALTHY, "lookup", "acting", "narrow", "hanging", "damaged", "never-runs")
+INLINE = (*HEALTHY, "claims", "lookup", "acting", "narrow", "hanging", "damaged", "never-runs")
 
 ACTING_QUEUE = 4
 HANGING_SECONDS = 1.0
@@ -38,6 +38,7 @@ def write_repository(root: Path, *, healthy: bool = False) -> Path:
 
     identity: `x` (batch, 3) FP32 comes back as `y`; it has the versions 1 and 2, 2 being served.
     fixed: the same for (1, 3), never stacked. vector: the same for any number of elements.
+    claims: `x` (batch, 3) FP32 comes back as `y`, which the file says is (batch, 5).
     lookup: `x` (batch, 1) INT64 times ten; a value from 8 on fails the run.
     text, bytes8, int64, flags: `x` (batch, 2) of BYTES, UINT8, INT64, BOOL comes back as `y`.
     acting, narrow, hanging: see ActingModel; narrow has a queue of ACTING_QUEUE, and a run of
@@ -64,6 +65,7 @@ def write_repository(root: Path, *, healthy: bool = False) -> Path:
     if healthy:
         return root
     identity(root / NEVER_LOADED / "1" / "model.onnx")
+    claims_shape(root / "claims" / "1" / "model.onnx")
     lookup(root / "lookup" / "1" / "model.onnx")
     never_runs(root / "never-runs" / "1" / "model.onnx")
     (root / "damaged" / "1").mkdir(parents=True)
