@@ -154,6 +154,16 @@ def claims_shape(path: Path) -> Path:
     return _save(helper.make_graph(nodes, "claims", [x], [y], [ones]), path, {})
 
 
+def lower_case(path: Path, locale: str) -> Path:
+    """A model that answers the texts of `x`, (n,), in lower case, by the rules of `locale`."""
+    x = helper.make_tensor_value_info("x", TensorProto.STRING, ("n",))
+    y = helper.make_tensor_value_info("y", TensorProto.STRING, ("n",))
+    node = helper.make_node(
+        "StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale=locale
+    )
+    return _save(helper.make_graph([node], "lower", [x], [y]), path, {})
+
+
 def never_runs(path: Path) -> Path:
     """A model that loads, and fails at every run."""
     seven = numpy_helper.from_array(np.array([7], np.int64), "seven")
