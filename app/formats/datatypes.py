@@ -79,6 +79,24 @@ def bf16_to_float32(array: Array) -> Array:
     return widened
 
 
+def float64_to_bf16(array: Array) -> Array:
+    """Rounded once, to the nearest, ties to even; NaN stays NaN.
+
+    The float32 in between is rounded to odd, which keeps on which side of a tie a value lies:
+    S. Boldo and G. Melquiond, "Emulation of a FMA and correctly rounded sums", 2008.
+    """
+    exact = np.ascontiguousarray(array, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = exact.astype(np.float32)
+        back = values.astype(np.float64)
+    bits = values.view(np.uint32).copy()
+    is_even = (bits & np.uint32(1)) == 0
+    # The bits of a float32 count its magnitude, whatever its sign.
+    bits[is_even & np.isfinite(values) & (np.abs(exact) > np.abs(back))] += np.uint32(1)
+    bits[is_even & (np.abs(exact) < np.abs(back))] -= np.uint32(1)
+    return float32_to_bf16(bits.view(np.float32))
+
+
 def float32_to_bf16(array: Array) -> Array:
     """Rounded to the nearest, ties to even; NaN stays NaN."""
     values = np.ascontiguousarray(array, dtype=np.float32).ravel()

@@ -85,7 +85,8 @@ class ModelFile(RuntimeOptions):
     labels: output name -> the names of its classes: a list, a text file beside `model.yaml` with
         one label a line, or `{metadata: KEY}` for an entry of the artefact's own metadata.
     warm_up: input name -> the shape to run once before the model is called ready. By default the
-        model's shape with 1 for every dynamic dimension.
+        model's shape with 1 for every dynamic dimension, or where that fails with usual sizes of
+        pictures and sound; a model that runs none of them is ready, and said to be not tried.
     max_run_seconds: a run that takes longer is taken to hang: the model is not ready any more, and
         its process is replaced.
     on_demand: load it at its first request, not at start, and unload it again for others.

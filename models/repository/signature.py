@@ -8,7 +8,7 @@ def check_takes_over(old: ModelMetadata, new: ModelMetadata) -> None:
     """Raises ConfigurationError where a request that fits `old` would not fit `new`.
 
     `new` must take the same inputs, in every shape that `old` takes, and give every output of
-    `old` with its datatype and as many dimensions.
+    `old` with its datatype and as many dimensions; none stand for any number of them.
     """
     inputs = {spec.name: spec for spec in new.inputs}
     outputs = {spec.name: spec for spec in new.outputs}
@@ -19,11 +19,15 @@ def check_takes_over(old: ModelMetadata, new: ModelMetadata) -> None:
         raise ConfigurationError(f"input {name!r} is not one of the version that is served{_HOW}")
     for spec in old.outputs:
         given = outputs.get(spec.name)
-        if given is None or (given.datatype, len(given.shape)) != (spec.datatype, len(spec.shape)):
+        if given is None or given.datatype != spec.datatype or not _as_many(spec, given):
             raise _another("output", spec)
 
 
 _HOW = "; unload the model first if its callers know"
+
+
+def _as_many(old: TensorSpec, new: TensorSpec) -> bool:
+    return not old.shape or not new.shape or len(old.shape) == len(new.shape)
 
 
 def _takes(old: TensorSpec, new: TensorSpec | None) -> bool:

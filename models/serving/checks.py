@@ -1,6 +1,7 @@
 """Does a request fit the model? Errors name the input and say what is expected."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from app.errors import InferenceFailed, InvalidInput
 from app.formats.datatypes import datatype_of, dtype_of
@@ -67,9 +68,10 @@ def _check_input(spec: TensorSpec, array: Array) -> None:
 
 
 def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
-    """Raises InferenceFailed if an output is missing, of another datatype or of another shape.
+    """Raises InferenceFailed if an output is missing, of another datatype or of other rows.
 
-    An output without dimensions may be one whose rank the model leaves open: any shape fits it.
+    Only the rows of a stacked run are law: what a file says of its outputs' shapes is a claim,
+    which `corrected` holds against what came out.
     """
     for spec in metadata.outputs:
         array = outputs.get(spec.name)
@@ -80,16 +82,34 @@ def check_answer(metadata: ModelMetadata, outputs: Arrays, rows: int) -> None:
                 f"output {spec.name!r} of model {metadata.name!r} is {array.dtype},"
                 f" not {spec.datatype}"
             )
-        if spec.shape and not _is_of_shape(array, spec):
-            raise InferenceFailed(
-                f"output {spec.name!r} of model {metadata.name!r} has shape {list(array.shape)},"
-                f" not {list(spec.shape)}"
-            )
-        if metadata.max_batch_size > 0 and array.shape[0] != rows:
+        if metadata.max_batch_size > 0 and array.shape[:1] != (rows,):
             raise InferenceFailed(
                 f"output {spec.name!r} of model {metadata.name!r} has shape {list(array.shape)}"
                 f" for a batch of {rows}"
             )
+
+
+def corrected(metadata: ModelMetadata, outputs: Arrays) -> ModelMetadata:
+    """The metadata itself, or what is left of it where an output has another shape than it says.
+
+    A dimension that was wrong becomes -1. No dimensions at all stand for any shape: the file leaves
+    the rank open, or was wrong about it.
+    """
+    for spec in metadata.outputs:
+        if spec.shape and spec.name in outputs and not _is_of_shape(outputs[spec.name], spec):
+            specs = (_corrected(each, outputs.get(each.name)) for each in metadata.outputs)
+            return replace(metadata, outputs=tuple(specs))
+    return metadata
+
+
+def _corrected(spec: TensorSpec, array: Array | None) -> TensorSpec:
+    if array is None:
+        return spec
+    shape = array.shape
+    if len(shape) != len(spec.shape):
+        return replace(spec, shape=())
+    sizes = zip(spec.shape, shape, strict=True)
+    return replace(spec, shape=tuple(said if said == size else -1 for said, size in sizes))
 
 
 def _is_of_shape(array: Array, spec: TensorSpec) -> bool:

@@ -112,7 +112,7 @@ def _load(
     model.load()
     try:
         check(model.metadata)
-        probe = warm_up(model, config)
+        ran = warm_up(model, config)
     except Exception:
         model.unload()
         raise
@@ -120,7 +120,9 @@ def _load(
         files.version,
         model,
         queue_size=config.queue_size,
-        probe=probe,
+        probe=ran.inputs,
+        answer=ran.outputs,
+        untried=ran.reason,
         max_run_seconds=config.max_run_seconds,
     )
 

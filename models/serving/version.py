@@ -1,6 +1,8 @@
 """One loaded version of a model: its batcher and the thread that runs it."""
 
 import asyncio
+import logging
+import threading
 import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +18,10 @@ from app.errors import ModelNotReady
 from app.interfaces import Model
 from app.telemetry.tracing import Trace, mark_all
 from app.types import Arrays, Duration, InferenceRequest, InferenceResponse, ModelStatistics
-from models.serving.checks import check_answer, check_inputs, check_outputs, key_of
+from models.serving.checks import check_answer, check_inputs, check_outputs, corrected, key_of
 from models.serving.health import Health
+
+logger = logging.getLogger(__name__)
 
 INLINE_SECONDS = 0.0003
 """A run expected to need less of a processor than this stays on the event loop: handing it to the
@@ -33,7 +37,9 @@ class ModelVersion:
     Built around a model that is loaded already. The runs happen on a thread for each of the model's
     instances, or on the event loop where the model is steady and they are known to be very short.
     `probe` is an input that the model has answered, by default the first request that it answers:
-    see `models.serving.health`.
+    see `models.serving.health`; `answer` is what it answered. `untried` says why there is none.
+
+    `metadata` changes where an answer shows that an output's shape is not what the model says.
     """
 
     def __init__(
@@ -43,10 +49,14 @@ class ModelVersion:
         *,
         queue_size: int,
         probe: Arrays | None = None,
+        answer: Arrays | None = None,
+        untried: str = "",
         max_run_seconds: float = 60.0,
     ) -> None:
         self.version = version
         self.metadata = model.metadata
+        self.untried = untried
+        self._correcting = threading.Lock()
         self._model = model
         self._threads = ThreadPoolExecutor(
             model.instances + model.spare_instances,
@@ -71,6 +81,8 @@ class ModelVersion:
             run_now=self._run_now if self._steady else None,
             monotonic=time.monotonic,
         )
+        if answer is not None:
+            self._correct(answer)
 
     @property
     def stats(self) -> BatchStats:
@@ -208,13 +220,29 @@ class ModelVersion:
         try:
             outputs = self._model.predict(inputs)
             check_answer(self.metadata, outputs, rows)
+            self._correct(outputs)
         except Exception as error:
             self._health.run_failed(error)
             raise
         self._health.run_worked()
         if self._health.probe is None:
+            self.untried = ""
             self._health.probe = partial(self._model.predict, self._first_row(inputs))
         return outputs
+
+    def _correct(self, outputs: Arrays) -> None:
+        if corrected(self.metadata, outputs) is self.metadata:
+            return
+        with self._correcting:
+            before, self.metadata = self.metadata, corrected(self.metadata, outputs)
+        for claim, found in zip(before.outputs, self.metadata.outputs, strict=True):
+            if claim.shape != found.shape:
+                logger.warning(
+                    "model %r says that its output %r has shape %s, and answered %s: its metadata"
+                    " says %s from now on, [] being any shape",
+                    *(before.name, claim.name, list(claim.shape)),
+                    *(list(outputs[claim.name].shape), list(found.shape)),
+                )
 
     def _first_row(self, inputs: Arrays) -> Arrays:
         """A copy: what a request came in, or the memory it shares, must not be held or change."""

@@ -15,6 +15,7 @@ from models.repository.model_yaml import ModelConfig
 from models.repository.version_files import VersionFiles
 from tests.paths import ZOO
 from tests.unit.models.onnx_files import (
+    claims_shape,
     identity,
     lookup,
     never_runs,
@@ -34,7 +35,10 @@ HEALTHY = (
 )
 """Those that answer every request that fits them."""
 
-INLINE = (*HEALTHY, "lookup", "acting", "narrow", "hanging", "damaged", "never-runs", "weighted")
+INLINE = (
+    *HEALTHY,
+    *("claims", "lookup", "acting", "narrow", "hanging", "damaged", "never-runs", "weighted"),
+)
 
 ACTING_QUEUE = 4
 HANGING_SECONDS = 1.0
@@ -45,6 +49,7 @@ def write_repository(root: Path, *, healthy: bool = False) -> Path:
 
     identity: `x` (batch, 3) FP32 comes back as `y`; it has the versions 1 and 2, 2 being served.
     fixed: the same for (1, 3), never stacked. vector: the same for any number of elements.
+    claims: `x` (batch, 3) FP32 comes back as `y`, which the file says is (batch, 5).
     lookup: `x` (batch, 1) INT64 times ten; a value from 8 on fails the run.
     text, bytes8, int64, flags: `x` (batch, 2) of BYTES, UINT8, INT64, BOOL comes back as `y`.
     acting, narrow, hanging: see ActingModel; narrow has a queue of ACTING_QUEUE, and a run of
@@ -77,6 +82,7 @@ def write_repository(root: Path, *, healthy: bool = False) -> Path:
     np.array([1, 2, 3], np.float32).tofile(root / "weighted" / "1" / "w.bin")
     (root / "weighted" / "model.yaml").write_text("labels: {y: classes.txt}\n")
     (root / "weighted" / "classes.txt").write_text("a\nb\nc\n")
+    claims_shape(root / "claims" / "1" / "model.onnx")
     lookup(root / "lookup" / "1" / "model.onnx")
     never_runs(root / "never-runs" / "1" / "model.onnx")
     (root / "damaged" / "1").mkdir(parents=True)

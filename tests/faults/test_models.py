@@ -9,8 +9,11 @@ from contextlib import ExitStack
 
 import grpc
 import httpx
+import numpy as np
+import onnxruntime
 import pytest
 
+from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults.acts import INFER, Ask, grpc_message, http_request, over_grpc, over_http
 from tests.faults.models import ACTING_QUEUE, HANGING_SECONDS
 from tests.faults.server import InferencePlane
@@ -62,9 +65,40 @@ def test_fault_029_what_a_model_raises(plane: InferencePlane, ask: Ask, act: str
 
 
 @both_doors
-@pytest.mark.parametrize("act", ["none", "shape", "rank", "dtype"])
+@pytest.mark.parametrize("act", ["none", "dtype"])
 def test_fault_031_an_answer_that_does_not_fit(plane: InferencePlane, ask: Ask, act: str) -> None:
     assert ask(plane, "acting", act).status == 500
+    plane.well()
+
+
+@both_doors
+@pytest.mark.parametrize("model", ["claims", "acting"])
+def test_fault_153_an_output_that_is_not_of_the_shape_in_the_file(
+    plane: InferencePlane, ask: Ask, model: str
+) -> None:
+    if model == "acting":
+        for act in ("shape", "rank", "shape"):
+            assert (ask(plane, model, act).status, ask(plane, model, act).value) == (200, 0)
+    else:
+        x = np.arange(6, dtype=np.float32).reshape(2, 3)
+        file = plane.log_file.parent / "models" / "claims" / "1" / "model.onnx"
+        [wanted] = onnxruntime.InferenceSession(file).run(["y"], {"x": x})
+        document = {"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32"}]}
+        document["inputs"][0]["data"] = x.ravel().tolist()
+        body = json.dumps(document).encode()
+        answer = plane.http(request("POST", "/v2/models/claims/infer", body))
+        [output] = json.loads(answer.body)["outputs"]
+        assert output["shape"] == list(wanted.shape) == [2, 3]
+        assert output["data"] == wanted.ravel().tolist()
+        told = httpx.get(f"{plane.base_url}/v2/models/claims").json()
+        assert told["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [-1, -1]}]
+        with plane.channel() as channel:
+            call = channel.unary_unary("/inference.GRPCInferenceService/ModelMetadata")
+            message = pb.ModelMetadataRequest(name="claims").SerializeToString()
+            over_rpc = pb.ModelMetadataResponse.FromString(call(message))
+        assert list(over_rpc.outputs[0].shape) == [-1, -1]
+        assert plane.log().count("model 'claims' says that its output 'y' has shape [-1, 5]") == 1
+    assert is_ready(plane, model)
     plane.well()
 
 

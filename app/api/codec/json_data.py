@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.errors import InvalidInput
-from app.formats.datatypes import bf16_to_float32, datatype_of, dtype_of, float32_to_bf16
+from app.formats.datatypes import bf16_to_float32, datatype_of, dtype_of, float64_to_bf16
 from app.types import Array
 
 MAX_RANK = 32
@@ -29,7 +29,7 @@ def decode_data(data: object, datatype: str, shape: tuple[int, ...], where: str)
     if datatype == "BYTES":
         return _bytes_array(data, shape, where)
     if datatype == "BF16":
-        return float32_to_bf16(_numbers(data, shape, np.dtype(np.float32), where))
+        return _bf16(data, shape, where)
     return _numbers(data, shape, dtype_of(datatype), where)
 
 
@@ -70,6 +70,13 @@ def _numbers(
         array = array.astype(dtype, copy=False).reshape(shape)
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidInput(f"{where}.data: a value is out of range for {datatype_of(dtype)}")
+    return array
+
+
+def _bf16(data: Sequence[object], shape: tuple[int, ...], where: str) -> Array:
+    array = float64_to_bf16(_numbers(data, shape, np.dtype(np.float64), where))
+    if not np.isfinite(bf16_to_float32(array)).all():
+        raise InvalidInput(f"{where}.data: a value is out of range for BF16")
     return array
 
 

@@ -12,7 +12,12 @@ MIN_BYTES = 1024
 _INLINE_BYTES = 32 * 1024
 """What is longer is packed and unpacked on a thread, so that others need not wait for it."""
 
+MAX_MEMBERS = 256
+"""Of one gzip body, which may be several put together (RFC 1952, section 2.2). Each costs a copy of
+what is behind it, so that without an end a body of empty ones would take minutes."""
+
 _LEVEL = 1
+_GZIP_MAGIC = b"\x1f\x8b"
 _FORMATS = {
     b"gzip": 16 + zlib.MAX_WBITS,
     b"x-gzip": 16 + zlib.MAX_WBITS,
@@ -65,18 +70,34 @@ def _decompress(body: bytes, encoding: bytes, most: int) -> bytes:
     wbits = _FORMATS[encoding]
     if encoding == b"deflate" and not _has_zlib_header(body):
         wbits = _RAW_DEFLATE  # what some clients take "deflate" for
+    plain, rest = _member(body, encoding, wbits, 0, most)
+    if not rest:
+        return plain
+    members = [plain]
+    taken = len(plain)
+    while rest:
+        if encoding == b"deflate" or not rest.startswith(_GZIP_MAGIC):
+            raise InvalidInput(f"the body goes on after the end of its {encoding.decode()}")
+        if len(members) == MAX_MEMBERS:
+            raise InvalidInput(f"the body has more than {MAX_MEMBERS} gzip members")
+        plain, rest = _member(rest, encoding, wbits, taken, most)
+        members.append(plain)
+        taken += len(plain)
+    return b"".join(members)
+
+
+def _member(body: bytes, encoding: bytes, wbits: int, taken: int, most: int) -> tuple[bytes, bytes]:
+    """What the first compressed stream of the body holds, and what comes behind it."""
     unpacker = zlib.decompressobj(wbits)
     try:
-        plain = unpacker.decompress(body, most + 1)
+        plain = unpacker.decompress(body, most - taken + 1)
     except zlib.error as error:
         raise InvalidInput(f"the body is not valid {encoding.decode()}") from error
-    if len(plain) > most:
+    if taken + len(plain) > most:
         raise TooLarge(f"the body is over the limit of {most} bytes once decompressed")
     if not unpacker.eof:
         raise InvalidInput(f"the body is truncated {encoding.decode()}")
-    if unpacker.unused_data:
-        raise InvalidInput(f"the body goes on after the end of its {encoding.decode()}")
-    return plain
+    return plain, unpacker.unused_data
 
 
 def _has_zlib_header(body: bytes) -> bool:

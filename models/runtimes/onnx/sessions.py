@@ -1,5 +1,6 @@
 """Opening ONNX Runtime sessions, with rewritten graphs from the cache where there is one."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ from models.runtimes.onnx.options import (
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+
+_NO_LOCALE = re.compile(r"Failed to construct locale with name:([^:\s]*)")
+"""As ONNX Runtime's StringNormalizer says it."""
 
 
 def open_session(path: Path, options: RuntimeOptions, provider: str) -> "InferenceSession":
@@ -67,7 +72,19 @@ def _open(
     try:
         session = ort.InferenceSession(str(path), chosen, providers=providers)
     except Exception as error:  # ONNX Runtime's own errors share no other base
-        raise ConfigurationError(f"ONNX Runtime refuses it: {error}", str(path)) from error
+        raise ConfigurationError(_refusal(str(error)), str(path)) from error
     if session.get_providers()[0] != provider:
         raise ConfigurationError(f"{provider} does not work on this machine", str(path))
     return session
+
+
+def _refusal(error: str) -> str:
+    missing = _NO_LOCALE.search(error)
+    if missing is None:
+        return f"ONNX Runtime refuses it: {error}"
+    name = missing[1]
+    return (
+        f"its StringNormalizer needs the locale {name!r}, which this machine does not have: install"
+        f" it (Debian: apt-get install locales && localedef -i {name.partition('.')[0]} -f UTF-8"
+        f" {name}), or export the model with a `locale` that `locale -a` lists, such as C.UTF-8"
+    )

@@ -140,6 +140,30 @@ def reshaped(path: Path) -> Path:
     return _save(helper.make_graph([reshape], "reshaped", [x, s], [y]), path, {})
 
 
+def claims_shape(path: Path) -> Path:
+    """A model that answers `x`, (batch, 3) FP32, as `y`, of which it says that it is (batch, 5)."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", 5))
+    # What the shape is made of keeps shape inference from refusing the file.
+    nodes = [
+        helper.make_node("Shape", ["x"], ["sizes"]),
+        helper.make_node("Mul", ["sizes", "ones"], ["same"]),
+        helper.make_node("Reshape", ["x", "same"], ["y"]),
+    ]
+    ones = numpy_helper.from_array(np.array([1, 1], np.int64), "ones")
+    return _save(helper.make_graph(nodes, "claims", [x], [y], [ones]), path, {})
+
+
+def lower_case(path: Path, locale: str) -> Path:
+    """A model that answers the texts of `x`, (n,), in lower case, by the rules of `locale`."""
+    x = helper.make_tensor_value_info("x", TensorProto.STRING, ("n",))
+    y = helper.make_tensor_value_info("y", TensorProto.STRING, ("n",))
+    node = helper.make_node(
+        "StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale=locale
+    )
+    return _save(helper.make_graph([node], "lower", [x], [y]), path, {})
+
+
 def never_runs(path: Path) -> Path:
     """A model that loads, and fails at every run."""
     seven = numpy_helper.from_array(np.array([7], np.int64), "seven")

@@ -8,6 +8,7 @@ from app.formats.datatypes import (
     datatype_of,
     dtype_of,
     float32_to_bf16,
+    float64_to_bf16,
     text_to_bytes,
 )
 
@@ -53,3 +54,30 @@ def test_bf16_rounds_to_the_nearest_and_ties_to_even() -> None:
     values = np.array([one + step / 2, one + step * 1.5, one + step * 0.51], np.float32)
     rounded = bf16_to_float32(float32_to_bf16(values))
     assert rounded.tolist() == [one, one + 2 * step, one + step]
+
+
+@pytest.mark.parametrize(
+    ("value", "nearest"),
+    [
+        (1.0039062500009095, 1.0078125),
+        (-1.0039062500009095, -1.0078125),
+        (1.00390625, 1.0),
+        (1.0117187499990905, 1.0078125),
+        (1.01171875, 1.015625),
+        (3.3895313892515355e38, 3.3895313892515355e38),
+        (3.4e38, np.inf),
+        (1e300, np.inf),
+        (1e-300, 0.0),
+        (5e-41, 9.183549615799121e-41),
+        (4.5917748078995606e-41 * (1 + 2**-40), 9.183549615799121e-41),
+        (4.5917748078995606e-41, 0.0),
+    ],
+)
+def test_a_double_is_rounded_to_bf16_once(value: float, nearest: float) -> None:
+    assert bf16_to_float32(float64_to_bf16(np.array([value]))).tolist() == [nearest]
+
+
+def test_a_double_that_is_no_number_stays_none() -> None:
+    values = bf16_to_float32(float64_to_bf16(np.array([np.nan, np.inf, -np.inf])))
+    assert np.isnan(values[0])
+    assert values[1:].tolist() == [np.inf, -np.inf]

@@ -18,7 +18,7 @@ from models.training.digits_data import split
 from models.training.environment import LABELS, Episode, readings
 from tests.paths import SHARED_DATA, ZOO
 from tests.unit.models.files import as_they_lie
-from tests.unit.models.onnx_files import Shape, identity, with_external_data
+from tests.unit.models.onnx_files import Shape, identity, lower_case, with_external_data
 
 
 def loaded(directory: Path) -> OnnxModel:
@@ -89,6 +89,14 @@ def test_a_model_that_is_not_loaded_says_so(tmp_path: Path) -> None:
     model.unload()
     with pytest.raises(ModelNotReady, match="'m' is not loaded"):
         model.predict({"x": np.zeros((1, 3), np.float32)})
+
+
+def test_a_locale_that_is_missing_is_named_and_what_to_do(tmp_path: Path) -> None:
+    lower_case(tmp_path / "m" / "1" / "model.onnx", "xx_YY.UTF-8")
+    with pytest.raises(
+        ConfigurationError, match=r"needs the locale 'xx_YY\.UTF-8'.*localedef -i xx_YY -f UTF-8"
+    ):
+        loaded(tmp_path / "m")
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
