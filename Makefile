@@ -11,7 +11,7 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 NEEDS_PYTHON = $(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { \
 	echo "Manta needs Python 3.10 to 3.13, and $(PYTHON) is: $$($(PYTHON) --version 2>&1 | tail -1). Name another: make $(or $(firstword $(MAKECMDGOALS)),run) PYTHON=python3.12"; exit 1; }
 
-.PHONY: help install run wheels usable test check fuzz format bench proto clean
+.PHONY: help install run wheels usable test lint check fuzz format bench proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,11 +31,13 @@ wheels: ## Fetch everything `make run` installs into WHEELS=folder, for a machin
 test: usable $(VENV)/dev.stamp ## Run every test that needs no accelerator
 	$(BIN)/python -m pytest
 
-check: usable $(VENV)/dev.stamp ## Format, lint, types, import rules, unit and contract tests
+lint: usable $(VENV)/dev.stamp ## Format, lint, types and import rules, and no tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint ## The same, then unit and contract tests
 	$(BIN)/python -m pytest -q tests/unit tests/contract
 
 fuzz: usable $(VENV)/dev.stamp ## Send 100,000 damaged requests over each door, and all that OpenAPI allows

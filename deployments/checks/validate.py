@@ -25,6 +25,7 @@ from deployments.checks.limits import unequal_limits
 from deployments.checks.ports import repeated_ports, taken_ports
 from deployments.checks.recordings import absent_recordings
 from deployments.checks.serve_config import OtherApplication, ServeConfig, load_serve_config
+from deployments.checks.unseen import settings_without_effect
 from deployments.repositories import from_environment, not_there, open_repository
 from models.repository import config_pbtxt
 from models.repository.located import runtime_of
@@ -72,7 +73,7 @@ def validate_site(path: Path, *, ports: bool = False) -> Report:
         pipelines_table(flows.values(), _joined(check.pipeline_homes)),
         connectors_table(flows.values(), _joined(check.connector_homes)),
     )
-    warnings = [*unequal_limits(path, config, flows)]
+    warnings = [*unequal_limits(path, config, flows), *settings_without_effect(path, config)]
     for each in flows.values():
         warnings += absent_recordings(each)
     return Report((*problems, *check.problems), tuple(check.missing), tables, tuple(warnings))

@@ -3,6 +3,7 @@
 import json
 import resource
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,26 @@ def answers(plane: InferencePlane) -> bool:
         return plane.http(request("POST", INFER, BODY)).status == 200
     except (NoAnswer, OSError):
         return False
+
+
+@contextmanager
+def good_client(plane: InferencePlane) -> Iterator[list[bool]]:
+    """Asks all the while, over and over; gives whether each of its requests was answered."""
+    served: list[bool] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.05):
+            started = time.monotonic()
+            served.append(answers(plane) and time.monotonic() - started < 1.0)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield served
+    finally:
+        done.set()
+        asking.join()
 
 
 def settled(holds: Callable[[], bool], within_s: float = 15.0) -> bool:

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 
 from app.api.grpc.proto import inference_pb2 as pb
-from tests.faults.answers import REQUEST_ID, refused, refused_call
+from tests.faults.answers import REQUEST_ID, identified, refused, refused_call
 from tests.faults.server import InferencePlane
 from tests.faults.wire import request
 
@@ -34,6 +34,7 @@ CODES = {"INTERNAL": 500, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504, "NOT_FOU
 def over_http(plane: InferencePlane, model: str, act: str, timeout_us: int = 0) -> Told:
     path = f"/v2/models/{model}/infer"
     answer = plane.http(http_request(model, act, timeout_us))
+    identified(answer)
     if answer.status != 200:
         refused(answer, path, answer.status)
         return Told(answer.status, None, json.loads(answer.body)["error"])

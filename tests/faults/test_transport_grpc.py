@@ -4,10 +4,12 @@ many, or torn off."""
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from random import Random
 
 import grpc
 import pytest
+from google.protobuf.message import DecodeError, Message
 
 from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults import http2
@@ -30,6 +32,11 @@ from tests.faults.wire import Connection
 pytestmark = pytest.mark.integration
 
 SERVICE = "/inference.GRPCInferenceService"
+MESSAGES: dict[str, type[Message]] = {
+    "ModelInfer": pb.ModelInferRequest,
+    "ModelMetadata": pb.ModelMetadataRequest,
+    "ModelReady": pb.ModelReadyRequest,
+}
 
 
 def code_of(call: Callable[[], object]) -> str:
@@ -91,6 +98,39 @@ def test_fault_047_a_message_that_is_none(small: InferencePlane, method: str) ->
         call = channel.unary_unary(f"{SERVICE}/{method}")
         assert code_of(lambda: call(b"\xff\xff\xff", timeout=5.0)) == "INVALID_ARGUMENT"
     small.well()
+
+
+@pytest.mark.parametrize("method", sorted(MESSAGES))
+def test_fault_047_fuzzed_messages(small: InferencePlane, method: str) -> None:
+    """What is no message is told so; what happens to be one is answered, and never with a 500."""
+    random = Random(f"47 {method}")
+    good = pb.ModelInferRequest(model_name=GOOD, raw_input_contents=[bytes(12)])
+    good.inputs.add(name="x", datatype="FP32", shape=[1, 3])
+    whole = good.SerializeToString()
+    refused = 0
+    with small.channel() as channel:
+        call = channel.unary_unary(f"{SERVICE}/{method}")
+        for _ in range(200):
+            data = bytearray(random.choice((whole, random.randbytes(random.randrange(1, 3000)))))
+            for _ in range(random.randrange(1, 5)):
+                data[random.randrange(len(data))] = random.randrange(256)
+            del data[random.randrange(1, len(data) + 1) :]
+            told = code_of(partial(call, bytes(data), timeout=5.0))
+            if is_message(MESSAGES[method], bytes(data)):
+                assert told in ("OK", "INVALID_ARGUMENT", "NOT_FOUND"), bytes(data)
+            else:
+                refused += 1
+                assert told == "INVALID_ARGUMENT", bytes(data)
+    assert refused > 50
+    small.well()
+
+
+def is_message(kind: type[Message], data: bytes) -> bool:
+    try:
+        kind.FromString(data)
+    except DecodeError:
+        return False
+    return True
 
 
 def test_fault_048_clients_that_are_slow_to_open_a_connection(small: InferencePlane) -> None:

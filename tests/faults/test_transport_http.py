@@ -24,6 +24,7 @@ from tests.faults.abuse import (
     dripping,
     ends,
     fds_at_rest,
+    good_client,
     head,
     reset,
     settled,
@@ -90,8 +91,11 @@ def test_fault_048_slow_clients_are_ended_and_good_ones_served(
         for client in clients:
             client.socket.sendall(begun)
         small.well()
-        assert dripping(clients, b"x", 10.0) == SLOW_CLIENTS
+        with good_client(small) as served:
+            assert dripping(clients, b"x", 10.0) == SLOW_CLIENTS
         assert time.monotonic() - started < RECEIVE_SECONDS + 5.0
+        assert len(served) >= 10
+        assert all(served)
     small.well()
 
 

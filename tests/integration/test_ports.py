@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -89,3 +90,44 @@ def test_fault_122_validate_names_the_port_before_anything_starts(tmp_path: Path
         refused = CliRunner().invoke(cli, ["validate", "--ports", str(file)])
     assert refused.exit_code == 1
     assert f"applications[0].args.grpc.port: port {ports['8001']} is taken by " in refused.output
+
+
+SITE = """
+proxy_location: Disabled
+applications:
+  - name: gateway
+    import_path: deployments.gateway:build
+    args: {{inline: [digits], pipelines_file: {pipelines}, direct: {{port: {direct}}}, {more}}}
+"""
+PIPELINES = "actions: {out: {type: mqtt, host: h, topic: t, password: '${MANTA_TEST_SECRET}'}}"
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "more", "told"),
+    [
+        pytest.param("{}", "grpc: {{port: {taken}}}", "port {taken} is taken by ", id="taken"),
+        pytest.param("{}", "gprc: {{}}", "gprc", id="a bad field"),
+        pytest.param(PIPELINES, "grpc: null", "MANTA_TEST_SECRET", id="no secret"),
+    ],
+)
+def test_fault_122_the_command_ends_at_once_with_one_line(
+    tmp_path: Path, pipelines: str, more: str, told: str
+) -> None:
+    """`manta run` itself, as a user starts it."""
+    flows, site = tmp_path / "pipelines.yaml", tmp_path / "serve_config.yaml"
+    flows.write_text(pipelines)
+    taken = free_port()
+    own = SITE.format(pipelines=flows, direct=free_port(), more=more.format(taken=taken))
+    site.write_text(own)
+    command = [sys.executable, "-c", "from cli.main import main; main()", "run", str(site)]
+    with closing(listening(taken)):
+        started = time.monotonic()
+        ended = subprocess.run(
+            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=30
+        )
+        took = time.monotonic() - started
+    said = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
+    assert ended.returncode == 1, said
+    assert took < 5.0
+    assert len(said) == 1, said
+    assert told.format(taken=taken) in said[0]
