@@ -70,7 +70,12 @@ def sums_of(located: Located, max_megabytes: int) -> Mapping[str, str]:
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     remove_abandoned(Path(gettempdir()))
-    with TemporaryDirectory(prefix=PREFIX) as name, _held(Path(name)):
+    try:
+        temporary = TemporaryDirectory(prefix=PREFIX)
+    except OSError as error:
+        reason = f"no directory can be made to load models from: {error.strerror}"
+        raise ConfigurationError(reason, field="TMPDIR") from error
+    with temporary as name, _held(Path(name)):
         yield Path(name)
 
 
