@@ -48,10 +48,9 @@ def private_copy(located: Located, max_megabytes: int) -> Iterator[VersionFiles]
     Raises ConfigurationError if they are too large, others than `sha256` says, or cannot be copied.
     An error that is raised inside names the original where it names the copy.
     """
-    remove_abandoned(Path(gettempdir()))
-    with TemporaryDirectory(prefix=PREFIX) as name, _held(Path(name)):
-        folder = Path(name)
-        sums = _read(located, max_megabytes, folder)
+    with _private_folder() as folder:
+        name = str(folder)
+        sums = _read(located, max_megabytes, folder, with_data=True)
         original = str(located.path.resolve().parent)
         try:
             yield VersionFiles(located.version, folder / located.path.name, sums)
@@ -64,7 +63,20 @@ def private_copy(located: Located, max_megabytes: int) -> Iterator[VersionFiles]
 
 def sums_of(located: Located, max_megabytes: int) -> Mapping[str, str]:
     """The SHA-256 of each file of a version as it lies there. Raises as `private_copy` does."""
-    return _read(located, max_megabytes, None)
+    with _private_folder() as folder:  # even to look into a graph it must not become shorter
+        return _read(located, max_megabytes, folder, with_data=False)
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    remove_abandoned(Path(gettempdir()))
+    try:
+        temporary = TemporaryDirectory(prefix=PREFIX)
+    except OSError as error:
+        reason = f"no directory can be made to load models from: {error.strerror}"
+        raise ConfigurationError(reason, field="TMPDIR") from error
+    with temporary as name, _held(Path(name)):
+        yield Path(name)
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -87,22 +99,22 @@ def _held(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read(located: Located, max_megabytes: int, folder: Path | None) -> Mapping[str, str]:
-    """Sum every file, and write what was summed to `folder`."""
-    artefact = located.path.resolve()
+def _read(
+    located: Located, max_megabytes: int, folder: Path, *, with_data: bool
+) -> Mapping[str, str]:
+    """Sum every file, and write what was summed to `folder`, external data only `with_data`."""
     reader = _Reader(located.path, max_megabytes)
     name = located.path.name
-    sums = {name: reader.read(artefact, folder and folder / name)}
+    sums = {name: reader.read(located.path.resolve(), folder / name)}
     check_sum(located, name, sums[name])
-    if artefact.suffix == ".onnx" or runtime_of(located.config, located.version) == "onnx":
-        graph = folder / name if folder else artefact
-        locations = sorted(set(external_data(graph, said_of=located.path)))
-        check_graph(graph, located.path)
+    if located.path.suffix == ".onnx" or runtime_of(located.config, located.version) == "onnx":
+        locations = sorted(set(external_data(folder / name, said_of=located.path)))
+        check_graph(folder / name, located.path)
         for location in locations:
-            file = place_of_data(located.path, location)
             if location in sums:
                 continue
-            sums[location] = reader.read(file, folder and folder / location)
+            file = place_of_data(located.path, location)
+            sums[location] = reader.read(file, folder / location if with_data else None)
             check_sum(located, location, sums[location])
     check_names(located, sums.keys())
     return sums

@@ -103,6 +103,14 @@ def test_a_disk_that_is_full_is_named(model: Path, monkeypatch: pytest.MonkeyPat
         ModelRepository([model.parent]).load("m", "1")
 
 
+def test_a_place_for_copies_that_is_not_there_is_named(model: Path, copies: Path) -> None:
+    copies.rmdir()
+    with pytest.raises(
+        ConfigurationError, match=r"TMPDIR: no directory can be made .*No such file"
+    ):
+        ModelRepository([model.parent]).load("m", "1")
+
+
 def test_what_a_process_left_that_died_is_removed_later(copies: Path, model: Path) -> None:
     for name in ("old", "young"):
         (copies / f"{PREFIX}{name}").mkdir()
