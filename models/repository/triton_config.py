@@ -82,7 +82,8 @@ def check_agrees(override: Fields, metadata: ModelMetadata) -> None:
     """Raises InvalidInput naming the field where an override takes the model for another one.
 
     The `dims` of a tensor may leave the batch out or not, so that a client can change
-    `max_batch_size` alone. Tensors that are not named are not compared.
+    `max_batch_size` alone. Tensors that are not named are not compared. An output may be told as
+    open as it was found to be, whatever its file says: see `models.serving.checks.corrected`.
     """
     _, theirs = _told_apart(override)
     backend = metadata.platform.partition("_")[0]
@@ -93,7 +94,7 @@ def check_agrees(override: Fields, metadata: ModelMetadata) -> None:
         known = {spec.name: spec for spec in specs}
         for index, tensor in enumerate(_list(theirs.get(field), f"config.{field}")):
             place = f"config.{field}.{index}"
-            _check_tensor(_object(tensor, place), known, place)
+            _check_tensor(_object(tensor, place), known, place, is_output=field == "output")
 
 
 def _told_apart(override: Fields) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
@@ -144,7 +145,9 @@ def _of_batching(batching: Fields) -> Iterator[tuple[str, str, JsonValue]]:
     _refuse_each("config.dynamic_batching", rest)
 
 
-def _check_tensor(tensor: Fields, known: Mapping[str, TensorSpec], place: str) -> None:
+def _check_tensor(
+    tensor: Fields, known: Mapping[str, TensorSpec], place: str, *, is_output: bool
+) -> None:
     rest = dict(tensor)
     name = rest.pop("name", "")
     spec = known.get(name) if isinstance(name, str) else None
@@ -157,9 +160,22 @@ def _check_tensor(tensor: Fields, known: Mapping[str, TensorSpec], place: str) -
     dims, reshape = rest.pop("dims", None), rest.pop("reshape", None)
     if reshape is not None:
         dims = _object(reshape, f"{place}.reshape").get("shape", [])
-    if dims is not None and _shape(dims, f"{place}.dims") not in _shapes(spec):
+    if dims is not None and not _has_shape(_shape(dims, f"{place}.dims"), spec, is_output):
         raise InvalidInput(f"{place}.dims: is {dims}; the shape of {name!r} is {list(spec.shape)}")
     _refuse_each(place, rest)
+
+
+def _has_shape(said: tuple[int, ...], spec: TensorSpec, is_output: bool) -> bool:
+    if said in _shapes(spec) or not is_output:
+        return said in _shapes(spec)
+    return not said or any(
+        len(said) == len(shape) and all(map(_is_open_or_same, said, shape))
+        for shape in _shapes(spec)
+    )
+
+
+def _is_open_or_same(said: int, size: int) -> bool:
+    return said in (-1, size)
 
 
 def _shapes(spec: TensorSpec) -> tuple[tuple[int, ...], ...]:

@@ -1,6 +1,7 @@
 """What clients of Triton send as `config` when they load a model, in every spelling."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -189,3 +190,15 @@ def test_dims_may_leave_the_batch_out(dims: list[JsonValue]) -> None:
 def test_a_config_of_another_model_is_refused(override: dict[str, JsonValue], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         check_agrees(override, BATCHED)
+
+
+@pytest.mark.parametrize("found", [(-1, -1, -1), ()])
+def test_fault_153_a_configuration_tells_outputs_as_they_were_found(found: tuple[int, ...]) -> None:
+    seen = replace(BATCHED, outputs=(TensorSpec("y", "INT64", found),))
+    check_agrees(encode_config(seen), BATCHED)
+
+
+@pytest.mark.parametrize("dims", [[-1, 5], [-1, 4, 4]])
+def test_an_output_of_other_dimensions_does_not_agree(dims: list[JsonValue]) -> None:
+    with pytest.raises(InvalidInput, match=r"dims: is .* the shape of 'y' is"):
+        check_agrees({"output": [{"name": "y", "dims": dims}]}, BATCHED)
