@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from traceback import clear_frames
 
 import numpy as np
 
@@ -222,6 +223,8 @@ class ModelVersion:
             check_answer(self.metadata, outputs, rows)
             self._correct(outputs)
         except Exception as error:
+            # Its traceback would keep all that the model had in memory for as long as it is kept.
+            clear_frames(error.__traceback__)
             self._health.run_failed(error)
             raise
         self._health.run_worked()

@@ -42,6 +42,10 @@ INLINE = (
 
 ACTING_QUEUE = 4
 HANGING_SECONDS = 1.0
+HOARD_MIB = 2048
+PART_MIB = 40
+"""So large that the allocator gives it back as soon as it is free: see mallopt(3)."""
+MIB = 2**20
 
 
 def write_repository(root: Path, *, healthy: bool = False) -> Path:
@@ -104,7 +108,8 @@ class ActingModel:
 
     `sleep SECONDS` takes its time, `raise` and `misuse` raise errors with a path in them, `none`
     forgets the output, `shape`, `rank` and `dtype` answer another one than promised, `nan` and
-    `inf` answer what is no number in JSON, and `crash` ends the process as a bug in a library
+    `inf` answer what is no number in JSON, `hoard` takes memory until there is none, and at most
+    HOARD_MIB, and `crash` ends the process as a bug in a library
     would. Anything else is answered with 1.
     """
 
@@ -146,6 +151,9 @@ class ActingModel:
             raise ConfigurationError("no such thing", file="/secret/place/model.py", line=7)
         if act == "crash":
             ctypes.string_at(0)
+        if act == "hoard":
+            held = [np.ones(PART_MIB * MIB, np.uint8) for _ in range(HOARD_MIB // PART_MIB)]
+            del held
         if act == "sleep":
             time.sleep(min(10.0, float(argument)))
         answers: dict[str, Arrays] = {

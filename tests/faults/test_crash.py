@@ -1,22 +1,28 @@
-"""A model whose process dies while it runs: the product around it goes on."""
+"""A model whose process dies while it runs, or has no memory: the product around it goes on."""
 
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import grpc
 import httpx
+import psutil
 import pytest
 
 from app.api.grpc.proto import inference_pb2 as pb
 from tests.faults.acting_product import acting_product
 from tests.faults.acts import INFER, grpc_message
-from tests.faults.models import GOOD
+from tests.faults.models import GOOD, MIB
+from tests.faults.server import SETTLE_SECONDS
 from tests.integration.product import Product
 
 pytestmark = pytest.mark.integration
 
 REPLACED_SECONDS = 10.0
+LEFT_MIB = 256
+"""Memory that the process of the model may still take; a tenth of what it tries to."""
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +113,32 @@ def test_fault_030_a_model_that_takes_its_process_with_it(
     assert live.status_code == 200
     assert others.asked > 20
     assert others.wrong == []
+
+
+@pytest.mark.parametrize("ask", [over_http, over_grpc])
+def test_fault_058_a_model_process_that_may_have_no_more_memory(
+    product: Product, ask: Callable[[Product, str], int]
+) -> None:
+    """The kernel refuses it memory in the middle of a run. Whether its process dies of it or not,
+    who asked is told, others notice nothing, and soon the model answers again."""
+    product.wait_until(lambda: ask(product, "work") == 200, REPLACED_SECONDS)
+    process = psutil.Process(product.process_status("acting")["pid"])
+    before = process.memory_info().rss
+    most = process.memory_info().vms + LEFT_MIB * MIB
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+    try:
+        with Others(product) as others:
+            assert ask(product, "hoard") in (500, 503)
+            product.wait_until(lambda: ask(product, "work") == 200, REPLACED_SECONDS)
+            assert httpx.get(f"{product.url}/v2/health/live", timeout=1.0).status_code == 200
+            product.wait_until(lambda: others.asked > 10, 5.0)
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(
+                process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            )
+    assert others.wrong == []
+    with suppress(psutil.NoSuchProcess):
+        product.wait_until(
+            lambda: process.memory_info().rss - before < LEFT_MIB * MIB / 4, SETTLE_SECONDS
+        )

@@ -63,6 +63,32 @@ async def test_fault_027_a_model_that_is_still_loading(repository: ModelReposito
             await call
 
 
+async def test_fault_027_while_it_loads_and_once_it_has_loaded(
+    repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = LocalModelService(repository, "lookup")
+    begun, go_on = threading.Event(), threading.Event()
+    original = ModelRepository.config
+
+    def slow(self: ModelRepository, name: str) -> ModelConfig:
+        begun.set()
+        assert go_on.wait(10)
+        return original(self, name)
+
+    monkeypatch.setattr(ModelRepository, "config", slow)
+    loading = asyncio.create_task(service.load())
+    try:
+        assert await asyncio.to_thread(begun.wait, 10)
+        with pytest.raises(ModelNotReady, match="'lookup' is loading"):
+            await service.infer(ask(1))
+        assert not await service.ready()
+    finally:
+        go_on.set()
+    await loading
+    assert int((await service.infer(ask(1))).outputs["y"][0, 0]) == 10
+    await service.close()
+
+
 async def test_requests_that_arrive_together_share_runs(lookup: LocalModelService) -> None:
     answers = await asyncio.gather(*(lookup.infer(ask(value % 8)) for value in range(16)))
     assert [int(a.outputs["y"][0, 0]) for a in answers] == [v % 8 * 10 for v in range(16)]

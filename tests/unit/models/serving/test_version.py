@@ -1,7 +1,9 @@
 """A loaded model that takes one request at a time and runs them in batches."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -239,6 +241,29 @@ async def test_fault_153_a_stacked_answer_is_split_by_its_rows_whatever_else_is_
         responses = await filled(version, 1, 2, 3)
         assert [answered(response) for response in responses] == [[2], [4], [6]]
         assert version.metadata.outputs[0].shape == ()
+
+
+async def test_fault_058_a_failed_run_holds_nothing_that_the_model_had() -> None:
+    held: list[weakref.ref[Memory]] = []
+
+    def exhausted(inputs: Arrays) -> Arrays:
+        much = Memory(inputs)
+        held.append(weakref.ref(much))
+        raise MemoryError
+
+    async with served(FakeModel(exhausted)) as version:
+        gc.disable()
+        try:
+            with pytest.raises(MemoryError) as raised:
+                await version.infer(request(rows(1)))
+            assert held[0]() is None
+        finally:
+            gc.enable()
+    assert raised.traceback[-1].name == "exhausted", "where it was stays known"
+
+
+class Memory(dict[str, Array]):
+    """What a weak reference may point at."""
 
 
 async def test_fault_030_the_first_request_that_worked_is_the_probe() -> None:
