@@ -66,7 +66,8 @@ class Model(Protocol):
         ...
 
     def load(self) -> None:
-        """Read the artefact and allocate. Raises ConfigurationError if it can never work."""
+        """Read the artefact and allocate. Raises ConfigurationError if it can never work, and
+        `models.runtimes.row_independence.NotStacked` if requests were to be stacked and cannot."""
         ...
 
     def predict(self, inputs: Arrays) -> Arrays:

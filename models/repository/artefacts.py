@@ -23,8 +23,12 @@ def is_remote(address: str) -> bool:
 def cached(address: str, digest: str) -> Path:
     """Where the artefact at `address` is kept, whether it is there yet or not."""
     suffix = Path(urlsplit(address).path).suffix
-    root = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).expanduser()
-    return root / f"{digest.lower()}{suffix}"
+    return cache_directory() / f"{digest.lower()}{suffix}"
+
+
+def cache_directory() -> Path:
+    """Where this machine keeps what it need not fetch or find out again."""
+    return Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).expanduser()
 
 
 def find_artefact(directory: Path, address: str) -> Path:

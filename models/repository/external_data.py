@@ -22,6 +22,8 @@ _GRAPH = 7
 
 _LOOPS = (b"Loop", b"Scan", b"SequenceMap")
 
+_SCALED = (b"DynamicQuantizeLinear", b"DynamicQuantizeMatMul", b"DynamicQuantizeLSTM")
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # message -> field number -> message, along every way that leads to a tensor's external_data.
@@ -87,13 +89,32 @@ def check_graph(path: Path, said_of: Path) -> None:
 def has_loops(path: Path) -> bool:
     """Whether an operator of an ONNX file repeats a part of the graph as often as its data says.
 
+    Raises ConfigurationError for an empty file.
+    """
+    return bool(_found(path, _LOOPS))
+
+
+def scaled_by_batch(path: Path) -> str:
+    """The operator of an ONNX file that chooses one scale for all that a run is given, or nothing.
+
+    Raises ConfigurationError for an empty file.
+    """
+    return _found(path, _SCALED)
+
+
+def _found(path: Path, operators: tuple[bytes, ...]) -> str:
+    """The first of `operators` that is in the file.
+
     Looks for NodeProto's op_type, field 4, as it is encoded. Finding it in the data of a tensor by
-    chance is possible, missing it is not. Raises ConfigurationError for an empty file.
+    chance is possible, missing it is not.
     """
     if path.stat().st_size == 0:
         raise ConfigurationError("is not an ONNX file: it is empty", str(path))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return any(data.find(b"\x22%c%s" % (len(name), name)) >= 0 for name in _LOOPS)
+        for name in operators:
+            if data.find(b"\x22%c%s" % (len(name), name)) >= 0:
+                return name.decode()
+    return ""
 
 
 def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:

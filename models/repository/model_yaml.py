@@ -80,7 +80,10 @@ class ModelFile(RuntimeOptions):
     version_policy: which versions are served at once: `{latest: 2}` for the two newest (by default
         the newest one), `all`, or `{specific: [1, 3]}`.
     max_batch_size: how many requests one run may hold; 0 means never stacked. By default 32 if the
-        first dimension of every input and output is dynamic, otherwise 0.
+        first dimension of every input and output is dynamic and rows were seen to be independent
+        when the model was loaded, otherwise 0.
+    verify_batch: whether that is tried, also of a `max_batch_size` that is given: one that is
+        refuted is an error. Without it, whoever wrote this file answers for it.
     queue_size: how many requests may wait; more are shed.
     labels: output name -> the names of its classes: a list, a text file beside `model.yaml` with
         one label a line, or `{metadata: KEY}` for an entry of the artefact's own metadata.
@@ -97,6 +100,7 @@ class ModelFile(RuntimeOptions):
     sha256: dict[str, Sums] = Field(default_factory=dict)
     version_policy: VersionPolicy = Latest()
     max_batch_size: int | None = Field(default=None, ge=0, le=4096)
+    verify_batch: bool = True
     queue_size: int = Field(default=512, ge=1)
     labels: dict[str, Labels] = Field(default_factory=dict)
     warm_up: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict)

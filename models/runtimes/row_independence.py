@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from app.errors import MantaError
 from app.formats.datatypes import bf16_to_float32, dtype_of, float32_to_bf16
@@ -43,13 +44,16 @@ class NotProbed(MantaError):
     """It could not be found out; the message says why."""
 
 
-def check_rows(model: Model, worked: Arrays) -> None:
+def check_rows(model: Model, worked: Arrays | None, untried: str = "") -> None:
     """Raises NotStacked where a row is answered otherwise in a batch than alone, NotProbed where
-    the same row alone is not answered the same twice.
+    the same row alone is not answered the same twice, or nothing can be run.
 
-    `worked` is an input that the model can run. At most MOST_RUNS runs, at most SECONDS unless the
-    first few take longer. Shapes that the model leaves open are tried in a second size.
+    `worked` is an input that the model can run, or None and `untried` why there is none. At most
+    MOST_RUNS runs, at most SECONDS unless the first few take longer. Shapes that the
+    model leaves open are tried in a second size.
     """
+    if worked is None:
+        raise NotProbed(untried)
     probe = _Probe(model)
     probe.try_shapes(worked, _ORDERS)
     larger = {spec.name: _larger(spec, worked[spec.name]) for spec in model.metadata.inputs}
@@ -95,6 +99,8 @@ class _Probe:
             rows = list(_scaled(self._model.metadata.inputs, like))
             try:
                 first = self._run(rows[0])
+            except NotProbed:
+                raise
             except Exception as error:
                 raise NotProbed(f"one row alone cannot be run: {error}") from error
         again = self._run(rows[0])
@@ -110,7 +116,9 @@ class _Probe:
                 continue
         return rows, alone
 
-    def _check(self, rows: Sequence[Arrays], alone: dict[int, Arrays], order: Sequence[int]) -> None:
+    def _check(
+        self, rows: Sequence[Arrays], alone: dict[int, Arrays], order: Sequence[int]
+    ) -> None:
         names = [spec.name for spec in self._model.metadata.inputs]
         batch = {name: np.concatenate([rows[row][name] for row in order]) for name in names}
         try:
@@ -132,7 +140,11 @@ class _Probe:
 
     def _run(self, inputs: Arrays) -> Arrays:
         self._left -= 1
-        return self._model.predict(inputs)
+        outputs = self._model.predict(inputs)
+        for spec in self._model.metadata.outputs:
+            if spec.name not in outputs:
+                raise NotProbed(f"it gave no output {spec.name!r}")
+        return outputs
 
     def _made_up(self, like: Arrays) -> Iterator[Arrays]:
         specs = self._model.metadata.inputs
@@ -191,15 +203,15 @@ def _difference(specs: Sequence[TensorSpec], alone: Arrays, other: Arrays) -> st
 def _different(datatype: str, left: Array, right: Array) -> Array:
     if datatype not in _TOLERANCE:
         return np.asarray(left != right)
-    left, right = _plain(datatype, left), _plain(datatype, right)
-    known = np.isfinite(left)  # a value that is none alone cannot be compared
-    largest = float(np.abs(left[known]).max()) if known.any() else 0.0
+    one, two = _plain(datatype, left), _plain(datatype, right)
+    known = np.isfinite(one)  # a value that is none alone cannot be compared
+    largest = float(np.abs(one[known]).max()) if known.any() else 0.0
     with np.errstate(invalid="ignore"):
-        near = np.abs(left - right) <= _NOTHING[datatype] + _TOLERANCE[datatype] * largest
+        near = np.abs(one - two) <= _NOTHING[datatype] + _TOLERANCE[datatype] * largest
     return known & ~near
 
 
-def _plain(datatype: str, array: Array) -> Array:
+def _plain(datatype: str, array: Array) -> npt.NDArray[np.float64]:
     return (bf16_to_float32(array) if datatype == "BF16" else array).astype(np.float64)
 
 

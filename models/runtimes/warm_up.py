@@ -4,11 +4,9 @@ import logging
 import time
 from typing import NamedTuple
 
-import numpy as np
-
-from app.errors import ConfigurationError, MantaError
+from app.errors import ConfigurationError
 from app.interfaces import Model
-from app.types import Array, Arrays, ModelMetadata, TensorSpec
+from app.types import Arrays, ModelMetadata
 from models.repository.metadata import warm_up_inputs
 from models.repository.model_yaml import ModelConfig
 from models.runtimes.trial_shapes import leaves_sizes_open, trial_shapes
@@ -16,10 +14,6 @@ from models.runtimes.trial_shapes import leaves_sizes_open, trial_shapes
 logger = logging.getLogger(__name__)
 
 _MAY_BE_SIZES = frozenset({"INT32", "INT64"})
-
-_MAY_BE_ZERO = frozenset({"BOOL", "FP16", "BF16", "FP32", "FP64"})
-"""Whole numbers are left as they are: dividing by a zero among them takes some runtimes down."""
-
 
 SECONDS = 10.0
 """No further size is tried after so long."""
@@ -33,15 +27,10 @@ class FirstRun(NamedTuple):
     reason: str = ""
 
 
-class NotStacked(MantaError):
-    """The model cannot run requests as the rows of one batch; the message says what it did."""
-
-
 def warm_up(model: Model, config: ModelConfig) -> FirstRun:
     """Run a loaded model, so that its first request does not pay for what comes with that.
 
-    Raises as `first_run` does, and NotStacked where requests are to be stacked and a batch of two
-    rows, one of them zeros, fails or is not answered with two rows.
+    Raises as `first_run` does.
     """
     ran = first_run(model, config)
     if ran.inputs is None:
@@ -50,8 +39,6 @@ def warm_up(model: Model, config: ModelConfig) -> FirstRun:
             " in model.yaml",
             *(config.name, ran.reason),
         )
-    elif model.metadata.max_batch_size > 0:
-        _check_rows(model, ran.inputs)
     return ran
 
 
@@ -97,26 +84,6 @@ def _run_sizes(model: Model, config: ModelConfig, reason: str) -> tuple[FirstRun
 def _run(model: Model, config: ModelConfig, value: int) -> FirstRun:
     inputs = warm_up_inputs(config, model.metadata, value)
     return FirstRun(inputs, model.predict(inputs))
-
-
-def _check_rows(model: Model, inputs: Arrays) -> None:
-    """An output whose first dimension is the number of things found, say, has other rows."""
-    metadata = model.metadata
-    rows = min(2, metadata.max_batch_size)
-    batch = {spec.name: _two_rows(spec, inputs[spec.name])[:rows] for spec in metadata.inputs}
-    try:
-        outputs = model.predict(batch)
-    except Exception as error:
-        raise NotStacked(f"a batch of {rows} cannot be run: {error}") from error
-    for name, array in outputs.items():
-        if array.shape[:1] != (rows,):
-            shape = list(array.shape)
-            raise NotStacked(f"output {name!r} has shape {shape} for a batch of {rows}")
-
-
-def _two_rows(spec: TensorSpec, array: Array) -> Array:
-    first = array[:1]
-    return np.concatenate([first, np.zeros_like(first) if spec.datatype in _MAY_BE_ZERO else first])
 
 
 def _takes_sizes(metadata: ModelMetadata) -> bool:

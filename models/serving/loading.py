@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from app.interfaces import Model
 from app.types import JsonValue, ModelMetadata
 from models.repository.config_pbtxt import check_declared
 from models.repository.labels import with_labels
@@ -13,7 +14,9 @@ from models.repository.repository import ModelRepository, open_model
 from models.repository.signature import check_takes_over
 from models.repository.triton_config import check_agrees
 from models.repository.version_files import VersionFiles
-from models.runtimes.warm_up import NotStacked, warm_up
+from models.runtimes.row_independence import NotProbed, NotStacked, check_rows
+from models.runtimes.warm_up import FirstRun, warm_up
+from models.serving.verdict import Verdict
 from models.serving.version import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -91,28 +94,49 @@ def _copy_and_load(
 ) -> Loaded:
     with repository.files(config, version) as files:
         origin = _origin(config, files.sums)
+        verdict = Verdict(config, files.sums)
         try:
-            return Loaded(_load(config, files, check), origin)
+            known = not config.verify_batch or _is_known_to_stack(verdict)
+            return Loaded(_load(config, files, check, None if known else verdict), origin)
         except NotStacked as error:
-            return Loaded(_load(_not_stacked(config, error), files, check), origin)
+            verdict.write(str(error))
+            alone = _not_stacked(config, error)
+            reason = f"requests are not stacked: {error}"
+            return Loaded(_load(alone, files, check, None, reason), origin)
+
+
+def _is_known_to_stack(verdict: Verdict) -> bool:
+    """Raises NotStacked where it is known that it must not."""
+    known = verdict.read()
+    if known:
+        raise NotStacked(known)
+    return known is not None
 
 
 def _not_stacked(config: ModelConfig, reason: NotStacked) -> ModelConfig:
     """Raises ConfigurationError where somebody has said that requests are to be stacked."""
     if config.max_batch_size is not None:
-        raise config.error(f"must be 0: {reason}", "max_batch_size") from reason
+        todo = "`verify_batch: false` overrules this"
+        raise config.error(f"must be 0: {reason}; {todo}", "max_batch_size") from reason
     logger.warning("requests to model %r are not stacked: %s", config.name, reason)
     return config.model_copy(update={"max_batch_size": 0})
 
 
 def _load(
-    config: ModelConfig, files: VersionFiles, check: Callable[[ModelMetadata], None]
+    config: ModelConfig,
+    files: VersionFiles,
+    check: Callable[[ModelMetadata], None],
+    verdict: Verdict | None,
+    not_stacked: str = "",
 ) -> ModelVersion:
+    """With `verdict`, whether its rows are independent is found out, and kept there."""
     model = open_model(config, files)
     model.load()
     try:
         check(model.metadata)
         ran = warm_up(model, config)
+        if verdict is not None and model.metadata.max_batch_size > 1:
+            _find_out(model, config, ran, verdict)
     except Exception:
         model.unload()
         raise
@@ -123,8 +147,22 @@ def _load(
         probe=ran.inputs,
         answer=ran.outputs,
         untried=ran.reason,
+        not_stacked=not_stacked,
         max_run_seconds=config.max_run_seconds,
     )
+
+
+def _find_out(model: Model, config: ModelConfig, ran: FirstRun, verdict: Verdict) -> None:
+    """Raises NotStacked, also where nothing is known and nobody has said that they are stacked."""
+    try:
+        check_rows(model, ran.inputs, ran.reason)
+    except NotProbed as error:
+        if config.max_batch_size is None:
+            reason = f"whether its rows are independent could not be tried: {error}"
+            raise NotStacked(reason) from error
+        logger.warning("max_batch_size of model %r is not verified: %s", config.name, error)
+    else:
+        verdict.write("")
 
 
 def _origin(config: ModelConfig, sums: Mapping[str, str]) -> object:

@@ -177,7 +177,7 @@ class LocalModelService:
         each = [loaded.version for loaded in served.loaded.values()]
         return {
             "state": "failed" if self.fault else self.state,
-            "reason": self.fault or self.reason or without_paths(served.newest.untried),
+            "reason": self.fault or self.reason or without_paths(served.newest.note),
             "version": served.newest.version,
             "versions": list(served.names()),
             "provider": served.newest.metadata.provider,
@@ -238,7 +238,7 @@ class LocalModelService:
         if version in served:
             fault = served[version].version.fault
             state = "UNAVAILABLE" if fault else "READY"
-            reason = fault or failure or without_paths(served[version].version.untried)
+            reason = fault or failure or without_paths(served[version].version.note)
             return ModelState(self.name, version, state, reason)
         if self._served is None and self._state == "loading":
             return ModelState(self.name, version, "LOADING")

@@ -38,7 +38,8 @@ class ModelVersion:
     Built around a model that is loaded already. The runs happen on a thread for each of the model's
     instances, or on the event loop where the model is steady and they are known to be very short.
     `probe` is an input that the model has answered, by default the first request that it answers:
-    see `models.serving.health`; `answer` is what it answered. `untried` says why there is none.
+    see `models.serving.health`; `answer` is what it answered. `untried` says why there is none,
+    `not_stacked` why its requests are run one by one, both for people.
 
     `metadata` changes where an answer shows that an output's shape is not what the model says.
     """
@@ -52,11 +53,13 @@ class ModelVersion:
         probe: Arrays | None = None,
         answer: Arrays | None = None,
         untried: str = "",
+        not_stacked: str = "",
         max_run_seconds: float = 60.0,
     ) -> None:
         self.version = version
         self.metadata = model.metadata
         self.untried = untried
+        self._not_stacked = not_stacked
         self._correcting = threading.Lock()
         self._model = model
         self._threads = ThreadPoolExecutor(
@@ -92,6 +95,11 @@ class ModelVersion:
     @property
     def waiting(self) -> int:
         return self._batcher.waiting
+
+    @property
+    def note(self) -> str:
+        """What a person should know of a version that is ready, or nothing."""
+        return self.untried or self._not_stacked
 
     @property
     def fault(self) -> str:

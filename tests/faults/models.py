@@ -14,6 +14,7 @@ from app.types import Arrays, ModelMetadata, TensorSpec
 from models.repository.model_yaml import ModelConfig
 from models.repository.version_files import VersionFiles
 from tests.paths import ZOO
+from tests.unit.models.coupled_files import running_sum
 from tests.unit.models.onnx_files import (
     claims_shape,
     identity,
@@ -37,7 +38,17 @@ HEALTHY = (
 
 INLINE = (
     *HEALTHY,
-    *("claims", "lookup", "acting", "narrow", "hanging", "damaged", "never-runs", "weighted"),
+    *(
+        "claims",
+        "running-sum",
+        "lookup",
+        "acting",
+        "narrow",
+        "hanging",
+        "damaged",
+        "never-runs",
+        "weighted",
+    ),
 )
 
 ACTING_QUEUE = 4
@@ -86,6 +97,7 @@ def write_repository(root: Path, *, healthy: bool = False) -> Path:
     np.array([1, 2, 3], np.float32).tofile(root / "weighted" / "1" / "w.bin")
     (root / "weighted" / "model.yaml").write_text("labels: {y: classes.txt}\n")
     (root / "weighted" / "classes.txt").write_text("a\nb\nc\n")
+    running_sum(root / "running-sum" / "1" / "model.onnx")
     claims_shape(root / "claims" / "1" / "model.onnx")
     lookup(root / "lookup" / "1" / "model.onnx")
     never_runs(root / "never-runs" / "1" / "model.onnx")

@@ -1,9 +1,11 @@
 """What no unit test may do: start Ray, use the network, or sleep."""
 
+import itertools
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -28,3 +30,17 @@ def guard() -> Iterator[None]:
         if "ray" in sys.modules:
             patch.setattr("ray.init", _forbidden("call ray.init", network))
         yield
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fakes stand for equal files: what was found out of one says nothing of the next."""
+    monkeypatch.setenv("MANTA_ARTEFACT_CACHE", str(caches / str(next(_NUMBERS))))

@@ -12,7 +12,7 @@ from app.errors import ConfigurationError, InvalidInput, ModelNotReady
 from app.formats.datatypes import bytes_to_text, text_to_bytes
 from app.registry import RUNTIMES
 from app.types import Array, Arrays, ModelMetadata, TensorSpec
-from models.repository.external_data import has_loops
+from models.repository.external_data import has_loops, scaled_by_batch
 from models.repository.metadata import describe, warm_up_inputs
 from models.repository.model_yaml import ModelConfig
 from models.repository.runtime_options import RuntimeOptions
@@ -21,6 +21,7 @@ from models.runtimes.onnx.bf16 import run_with_bf16
 from models.runtimes.onnx.options import automatic_threads, providers_to_try
 from models.runtimes.onnx.quantize import deviation, quantize_int8, seeded_inputs
 from models.runtimes.onnx.sessions import open_session
+from models.runtimes.row_independence import NotStacked
 from models.runtimes.warm_up import first_run
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class OnnxModel:
                 if provider == providers[-1]:
                     raise
                 logger.warning("model %r: %s is not used: %s", self._config.name, provider, error)
+        self._check_scales(path)
         if self._config.quantize is not None:
             self._quantize(path, self.metadata.provider)
 
@@ -198,6 +200,7 @@ class OnnxModel:
                 raise self._config.error(reason, "quantize") from error
             except Exception as error:  # its errors share no base
                 raise self._config.error(f"cannot be done: {error}", "quantize") from error
+            self._check_scales(small)
             self._session = open_session(small, self._options, provider)
         off = deviation(self.predict(inputs), original)
         if off > self._config.quantize_tolerance:
@@ -206,6 +209,15 @@ class OnnxModel:
                 f"allows {self._config.quantize_tolerance:g}"
             )
             raise self._config.error(reason, "quantize")
+
+    def _check_scales(self, path: Path) -> None:
+        """Raises NotStacked where requests are to share a run whose operators choose one scale for
+        all of it: a small row beside a large one would be answered otherwise than alone."""
+        if self.metadata.max_batch_size > 1 and self._config.verify_batch:
+            operator = scaled_by_batch(path)
+            if operator:
+                self.unload()
+                raise NotStacked(f"its operator {operator} chooses one scale for a whole batch")
 
     def _describe(self, session: "InferenceSession", provider: str) -> ModelMetadata:
         return describe(

@@ -7,7 +7,7 @@ import pytest
 from app.errors import ConfigurationError
 from app.types import Arrays, TensorSpec
 from models.repository.model_yaml import ModelConfig
-from models.runtimes.warm_up import NotStacked, first_run, warm_up
+from models.runtimes.warm_up import warm_up
 from tests.fakes.models import METADATA, FakeModel, doubled
 
 
@@ -32,7 +32,7 @@ def test_ones_are_tried_first_and_then_zeros(refused: set[float], runs: list[int
     probe = warm_up(model, ModelConfig()).inputs
     assert probe is not None
     assert probe["x"].tolist() == [[runs[-1]] * 3]
-    first = [batch["x"].tolist() for batch in model.batches[:-1]]
+    first = [batch["x"].tolist() for batch in model.batches]
     assert first == [[[run] * 3] for run in runs]
 
 
@@ -103,49 +103,3 @@ def test_values_that_may_be_sizes_cannot_be_guessed(
     assert warm_up(loaded({0.0, 1.0}, datatype), ModelConfig(name="m")).inputs is None
     assert "'m' is served without a warm-up: not tried: the warm-up run failed: no 1" in caplog.text
     assert "under `warm_up` in model.yaml" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("datatype", "second"), [("FP32", 0), ("FP16", 0), ("BOOL", 0), ("UINT8", 1), ("INT64", 1)]
-)
-def test_a_batch_of_two_rows_that_differ_where_zeros_are_harmless(
-    datatype: str, second: int
-) -> None:
-    model = loaded(set(), datatype)
-    warm_up(model, ModelConfig())
-    assert model.batches[-1]["x"].tolist() == [[1] * 3, [second] * 3]
-
-
-@pytest.mark.parametrize(("most", "rows"), [(0, []), (1, [1]), (2, [2]), (8, [2])])
-def test_as_many_rows_are_tried_as_may_be_stacked(most: int, rows: list[int]) -> None:
-    model = FakeModel(metadata=replace(METADATA, max_batch_size=most))
-    model.load()
-    warm_up(model, ModelConfig())
-    assert [len(batch["x"]) for batch in model.batches] == [1, *rows]
-
-
-def of_one_row(inputs: Arrays) -> Arrays:
-    return {"y": doubled(inputs)["y"][:1]}
-
-
-def refuses_two_rows(inputs: Arrays) -> Arrays:
-    if len(inputs["x"]) != 1:
-        raise ValueError("one at a time")
-    return doubled(inputs)
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (of_one_row, r"output 'y' has shape \[1, 3\] for a batch of 2"),
-        (refuses_two_rows, "a batch of 2 cannot be run: one at a time"),
-    ],
-)
-def test_what_cannot_be_stacked_is_found_out(
-    answer: Callable[[Arrays], Arrays], reason: str
-) -> None:
-    model = FakeModel(answer)
-    model.load()
-    with pytest.raises(NotStacked, match=reason):
-        warm_up(model, ModelConfig())
-    assert first_run(model, ModelConfig()).reason == ""

@@ -270,12 +270,13 @@ async def test_what_waits_is_answered_by_the_version_that_took_it(
     await service.load()
     fakes[0]._gate = gate
     first = [asyncio.ensure_future(ask(service)) for _ in range(12)]
-    await until(lambda: len(fakes[0].batches) == 3)
+    warmed_up = len(fakes[0].batches)
+    await until(lambda: len(fakes[0].batches) == warmed_up + 1)
     serving = service._served
     swap = asyncio.ensure_future(service.load({"queue_size": 7}))
     await until(lambda: service._served is not serving)
     later = await ask(service)
-    assert len(fakes[1].batches) == 3, "the warm-up and this one"
+    assert len(fakes[1].batches) == 2, "the warm-up and this one"
     assert not swap.done()
     gate.set()
     await swap
