@@ -10,6 +10,8 @@ from app.imaging.values import Image, require_image
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
 _MIRRORED_AXES = ((), (1,), (0, 1), (0,))
 """Of Exif's orientations 1 to 4; those of 5 to 8 are the same with the two axes exchanged first."""
 
@@ -27,6 +29,8 @@ def decode_image(content: object, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image
     if not isinstance(content, bytes | bytearray | memoryview):
         raise InvalidInput(f"expected an encoded picture, got {type(content).__name__}")
     data = bytes(content)
+    if data.lstrip(b"\r\n").startswith(_JPEG_START):  # as parts of a multipart stream may begin
+        data = data.lstrip(b"\r\n")
     header = read_header(data)
     _check_size(header.width, header.height, max_pixels)
     if header.format == "jpeg":
@@ -43,8 +47,11 @@ def decode_image(content: object, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image
 def _decode_jpeg(data: bytes, header: ImageHeader) -> Image:
     """Not by OpenCV, which answers damaged data with a picture that is grey or smeared from there.
 
-    Its pixels are the same: both are libjpeg-turbo's.
+    Its pixels are the same: both are libjpeg-turbo's. Where the end mark alone is missing, as in
+    what some cameras send, it is added: the decoder refuses a scan that ends before its last block.
     """
+    if not header.ended:
+        data = data.removesuffix(b"\xff") + _JPEG_END
     try:
         image = simplejpeg.decode_jpeg(data, "BGR")
     except ValueError as error:

@@ -20,6 +20,7 @@ ImageFormat = Literal["jpeg", "png", "webp", "bmp"]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END, _JPEG_SCAN, _JPEG_EXIF = 0xD9, 0xDA, 0xE1
+_JPEG_SEQUENTIAL = frozenset({0xC0, 0xC1})
 _EXIF, _ORIENTATION_TAG, _ORIENTATIONS = b"Exif\0\0", 0x0112, range(1, 9)
 # Inside a scan 0xFF is data when stuffed with 0x00, and D0-D7 only restart it. No repetition: where
 # every byte of a run could begin a match, a megabyte of 0xFF takes hours.
@@ -35,13 +36,15 @@ _BMP_UNCOMPRESSED = (0, 3)
 class ImageHeader:
     """Format and size in pixels, before any orientation tag is applied.
 
-    `orientation` is Exif's number, 1 to 8, of a JPEG; 1 where it has none or a broken one.
+    `orientation` is Exif's number, 1 to 8, of a JPEG; 1 where it has none or a broken one. `ended`
+    is false for a JPEG whose only scan runs to the end of the file, without the end mark.
     """
 
     format: ImageFormat
     width: int
     height: int
     orientation: int = 1
+    ended: bool = True
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -77,6 +80,7 @@ def _take(data: bytes, offset: int, length: int, what: str) -> bytes:
 
 def _read_jpeg(data: bytes) -> ImageHeader:
     position, scans, header, orientation = 2, 0, None, 1
+    sequential = components = 0
     for _ in range(_MAX_PARTS):
         if _take(data, position, 1, "jpeg") != b"\xff":
             raise InvalidInput("the jpeg picture is corrupt: a marker is missing")
@@ -95,6 +99,9 @@ def _read_jpeg(data: bytes) -> ImageHeader:
         if marker in _JPEG_START_OF_FRAME and header is None:
             height = _big(data, position + 3, 2, "jpeg")
             header = ImageHeader("jpeg", _big(data, position + 5, 2, "jpeg"), height)
+            sequential = marker in _JPEG_SEQUENTIAL
+            components = _big(data, position + 7, 1, "jpeg")
+        here = _big(data, position + 2, 1, "jpeg") if marker == _JPEG_SCAN else 0
         position += _big(data, position, 2, "jpeg")
         if marker == _JPEG_SCAN:
             scans += 1
@@ -102,7 +109,9 @@ def _read_jpeg(data: bytes) -> ImageHeader:
                 raise InvalidInput(f"the jpeg picture has over {_JPEG_MAX_SCANS} scans")
             found = _JPEG_MARKER_IN_SCAN.search(data, position)
             if found is None:
-                raise InvalidInput("the jpeg picture is truncated")
+                if header is None or scans > 1 or not sequential or here != components:
+                    raise InvalidInput("the jpeg picture is truncated")
+                return replace(header, orientation=orientation, ended=False)
             position = found.start()
     raise InvalidInput(f"the jpeg picture has over {_MAX_PARTS} segments")
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from app.imaging.boxes import suppress, to_original
 from app.imaging.coco import COCO_LABELS
 from app.imaging.heads import (
+    Asked,
     Candidates,
     Decoder,
     decode_fastestdet,
@@ -26,7 +27,9 @@ class DetectionConfig(ComponentConfig):
 
     `thresh` is the least score, `iou` the overlap from which the weaker of two boxes of one class
     goes. Only the `max_candidates` best enter the suppression, whose cost grows with their
-    square. `output` names the model's output; empty means its only one.
+    square. `labels` are the names of the model's classes, all of them in its order: an output for
+    more or fewer is refused; without any, classes are numbers. `output` names the model's output;
+    empty means its only one.
     """
 
     thresh: float = Field(0.25, ge=0, lt=1)
@@ -44,7 +47,7 @@ class FastestDetConfig(DetectionConfig):
 
 
 class AutoConfig(DetectionConfig):
-    """For any of the known outputs."""
+    """For any of the known outputs, told apart by their shape and the number of `labels`."""
 
     thresh: float = Field(0.5, ge=0, lt=1)
 
@@ -55,8 +58,9 @@ def _node(decoder: Decoder | None) -> Callable[[DetectionConfig, object], Detect
         tensors = require_tensors(value)
         transform = require_transform(tensors)
         output = pick_output(tensors.arrays, config.output)
-        decode = decoder or decoder_for(output)
-        candidates = decode(output, transform.model_size, config.thresh)
+        asked = Asked(transform.model_size, config.thresh, len(config.labels))
+        decode = decoder or decoder_for(output, asked)
+        candidates = decode(output, asked)
         # Whatever lies wholly in the padding goes first, so that it takes nobody's place.
         mapped = to_original(candidates.boxes, transform)
         visible = np.flatnonzero((mapped[:, 2:] > mapped[:, :2]).all(axis=1))

@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import InvalidInput
 from app.imaging.codec import decode_image
+from app.imaging.values import Image, require_image
 
 COLUMNS = np.linspace(0, 255, 53).astype(np.uint8)
 ROWS = np.linspace(0, 255, 37).astype(np.uint8)
@@ -81,3 +82,60 @@ def test_fault_053_a_damaged_png_is_refused() -> None:
     data[len(data) // 2] ^= 0xFF
     with pytest.raises(InvalidInput, match="the png picture cannot be decoded"):
         decode_image(bytes(data))
+
+
+def noise(*options: int, size: tuple[int, int] = (96, 128)) -> bytes:
+    """A JPEG in which no block is like another."""
+    pixels = np.random.default_rng(5).integers(0, 256, (*size, 3)).astype(np.uint8)
+    return bytes(cv2.imencode(".jpg", pixels, options)[1])
+
+
+RESTARTS = (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
+KINDS = {
+    "usual": noise(),
+    "poor": noise(cv2.IMWRITE_JPEG_QUALITY, 5),
+    "restarts": noise(*RESTARTS),
+    "optimised": noise(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+    "odd size": noise(size=(37, 53)),
+}
+
+
+def opencvs(data: bytes) -> Image:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return require_image(decoded)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\n", b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    "end", [b"\xff\xd9", b"", b"\xff", b"\xff\xd9\r\n--next", b"\xff\xd9" + bytes(999)]
+)
+def test_fault_167_a_jpeg_that_lacks_its_end_or_stands_among_other_bytes(
+    kind: str, before: bytes, end: bytes
+) -> None:
+    data = KINDS[kind]
+    found = decode_image(before + data[:-2] + end)
+    assert np.array_equal(found, opencvs(data))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fault_167_a_truncated_jpeg_is_refused_or_whole(kind: str) -> None:
+    data = KINDS[kind]
+    whole = opencvs(data)
+    refused = 0
+    for length in range(2, len(data)):
+        try:
+            found = decode_image(data[:length])
+        except InvalidInput:
+            refused += 1
+        else:
+            assert np.array_equal(found, whole), length
+    assert refused >= len(data) - 8
+
+
+def test_fault_167_a_progressive_jpeg_without_its_end_may_lack_scans_and_is_refused() -> None:
+    data = noise(cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    assert np.array_equal(decode_image(data), opencvs(data))
+    with pytest.raises(InvalidInput, match="truncated"):
+        decode_image(data[:-2])

@@ -55,8 +55,12 @@ def test_reads_format_and_size(name: str) -> None:
 def test_every_truncation_is_refused(name: str) -> None:
     data = FILES[name]
     for length in range(len(data) - 1):
-        with pytest.raises(InvalidInput):
-            read_header(data[:length])
+        try:
+            header = read_header(data[:length])
+        except InvalidInput:
+            continue
+        assert not header.ended, "only the decoder can tell whether the scan is complete"
+        assert length > data.index(b"\xff\xda")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -69,8 +73,7 @@ def test_a_thumbnail_does_not_stand_in_for_a_truncated_picture() -> None:
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     whole = b"\xff\xd8" + segment + FILES["jpeg"][2:]
     assert read_header(whole).width == 53
-    with pytest.raises(InvalidInput, match="truncated"):
-        read_header(whole[:-100])
+    assert not read_header(whole[:-100]).ended
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
@@ -9,7 +10,7 @@ import pytest
 from app.errors import InferenceFailed, InvalidInput
 from app.imaging.boxes import iou_matrix
 from app.imaging.coco import COCO_LABELS
-from app.imaging.heads import decode_fastestdet
+from app.imaging.heads import Asked, decode_fastestdet
 from app.imaging.values import Floats
 from app.nodes.vision.detection import (
     AutoConfig,
@@ -95,7 +96,7 @@ def test_fastestdet_cell_by_hand() -> None:
     # Cell row 10, column 5: centre half a cell to the right, a quarter and half of the picture.
     output[0, :5, 10, 5] = 0.9, np.arctanh(0.5), 0, np.log(0.25 / 0.75), 0
     output[0, 5 + 16, 10, 5] = 0.8
-    boxes, scores, classes = decode_fastestdet(output, (352, 352), 0.5)
+    boxes, scores, classes = decode_fastestdet(output, Asked((352, 352), 0.5, 80))
     assert classes.tolist() == [16]
     assert scores.tolist() == pytest.approx([0.9**0.6 * 0.8**0.4])
     assert boxes[0].tolist() == pytest.approx([88 - 44, 160 - 88, 88 + 44, 160 + 88], abs=1e-3)
@@ -139,11 +140,53 @@ def test_half_precision_outputs_are_read() -> None:
         (detect_yolov8, (1, 4, 8400)),
         (detect_fastestdet, (1, 84, 8400)),
         (detect_auto, (85,)),
+        (detect_yolov5, (1, 8400, 85)),
+        (detect_yolov8, (1, 84, 8401)),
     ],
 )
 def test_other_shapes_are_refused(detector: Detector, shape: tuple[int, ...]) -> None:
     with pytest.raises(InferenceFailed):
         run(detector, np.zeros(shape, np.float32))
+
+
+OTHER_HEADS = {
+    "end to end": (1, 300, 6),
+    "pose": (1, 56, 8400),
+    "segment": (1, 116, 8400),
+    "oriented": (1, 20, 8400),
+    "yolox": (1, 8400, 85),
+}
+
+
+@pytest.mark.parametrize("labels", [80, 15, 1, 0])
+@pytest.mark.parametrize("head", OTHER_HEADS)
+@pytest.mark.parametrize("detector", [detect_auto, detect_yolov5, detect_fastestdet])
+def test_fault_166_other_heads_are_refused_with_their_shape(
+    detector: Detector, head: str, labels: int
+) -> None:
+    shape = OTHER_HEADS[head]
+    output = np.full(shape, 0.9, np.float32)
+    config = DetectionConfig(labels=COCO_LABELS[:labels])
+    with pytest.raises(InferenceFailed, match=re.escape(str(list(shape)))):
+        run(detector, output, config)
+
+
+@pytest.mark.parametrize("detector", [detect_yolov5, detect_yolov8, detect_auto])
+def test_fault_166_a_score_that_is_no_probability_is_never_answered(detector: Detector) -> None:
+    five, eight = yolov5_output(*OBJECTS), yolov8_output(*OBJECTS)
+    five[0, 7, 4], five[0, 7, 6] = 0.9, 14.4
+    eight[0, 6, 7] = 280
+    for output in (five, eight):
+        if detector is detect_auto or output.shape[1] == (
+            84 if detector is detect_yolov8 else 25200
+        ):
+            with pytest.raises(InferenceFailed, match="no probability"):
+                run(detector, output)
+
+
+def test_classes_without_names_are_numbers() -> None:
+    found = run(detect_yolov8, yolov8_output(*OBJECTS), DetectionConfig(labels=()))
+    assert (found.classes.tolist(), found.labels) == ([2, 5, 0], ())
 
 
 def test_inputs_that_cannot_be_decoded_are_named() -> None:
