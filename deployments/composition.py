@@ -58,7 +58,7 @@ class Process:
     def remote(self, name: str) -> RemoteModelHandle:
         """A handle of a model that is an application of its own."""
         gateway = self.config.gateway
-        return RemoteModelHandle(name, gateway.timeout_s, gateway.pool_size)
+        return RemoteModelHandle(name, gateway.timeout_s)
 
     async def reload(self, model: str, override: Mapping[str, JsonValue] | None) -> None:
         """Nothing happens where the model is not held here. Raises as the service does."""

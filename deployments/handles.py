@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from app.errors import DeadlineExceeded, ModelNotReady
 from app.remote.local_replicas import Found, LocalReplicas
-from app.remote.shared_calls import CALLS, Answer, Asked, SharedCalls
+from app.remote.shared_calls import Answer, Asked, SharedCalls
 from app.telemetry.tracing import TraceSettings
 from app.types import InferenceRequest, InferenceResponse, JsonValue, ModelMetadata, ModelStatistics
 from deployments.local_socket import SocketAddress, found
@@ -29,10 +29,10 @@ class RemoteModelHandle:
     Every call is bounded by `timeout_s`: a handle without a replica would wait for ever.
     """
 
-    def __init__(self, name: str, timeout_s: float, pool_size: int) -> None:
+    def __init__(self, name: str, timeout_s: float) -> None:
         self.name = name
         self._timeout_s = timeout_s
-        self._shared_calls = SharedCalls(self._carry, min(CALLS, pool_size))
+        self._shared_calls = SharedCalls(self._carry)
         self._handle = deployment_handle(MODEL_DEPLOYMENT, name)
         self._replicas = LocalReplicas(name, self._look)
 

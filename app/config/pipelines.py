@@ -34,14 +34,15 @@ HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 class GatewayConfig(ComponentConfig):
     """How this process calls models that live in other processes.
 
-    `host` and `port` are read and ignored: they named the socket of an older gateway, and where a
-    model runs is now said in serve_config.yaml. Pages of other `origins` may send what pages of the
+    `host`, `port` and `pool_size` are read and ignored: they described the socket of an older
+    gateway. Where a model runs is now said in serve_config.yaml, and requests to another process
+    share its calls. Pages of other `origins` may send what pages of the
     server itself may; `hosts` are further names by which clients may address it.
     """
 
     host: str | None = None
     port: int | None = None
-    pool_size: int = Field(default=64, ge=1, description="calls in flight per model")
+    pool_size: int | None = None
     timeout_s: float = Field(default=30.0, gt=0, description="seconds until a call is given up")
     limits: Limits = Limits()
     origins: tuple[Origin, ...] = ()

@@ -25,6 +25,7 @@ from deployments.checks.limits import unequal_limits
 from deployments.checks.ports import repeated_ports, taken_ports
 from deployments.checks.recordings import absent_recordings
 from deployments.checks.serve_config import OtherApplication, ServeConfig, load_serve_config
+from deployments.checks.unmeant import unmeant
 from deployments.checks.unseen import settings_without_effect
 from deployments.repositories import from_environment, not_there, open_repository
 from models.repository import config_pbtxt
@@ -75,7 +76,7 @@ def validate_site(path: Path, *, ports: bool = False) -> Report:
     )
     warnings = [*unequal_limits(path, config, flows), *settings_without_effect(path, config)]
     for each in flows.values():
-        warnings += absent_recordings(each)
+        warnings += [*absent_recordings(each), *unmeant(each)]
     return Report((*problems, *check.problems), tuple(check.missing), tables, tuple(warnings))
 
 
@@ -90,7 +91,7 @@ def _validate_pipelines(path: Path) -> Report:
         if use.model not in known
     ]
     tables = (pipelines_table([flows], {}), connectors_table([flows], {}))
-    warnings = tuple(absent_recordings(flows))
+    warnings = (*absent_recordings(flows), *unmeant(flows))
     shown = tuple(_without_homes(each) for each in tables)
     return Report(flows.problems, tuple(missing), shown, warnings)
 

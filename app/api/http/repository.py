@@ -55,7 +55,7 @@ def repository_routes(dataplane: DataPlane, limits: Limits) -> list[BaseRoute]:
 def control_of(dataplane: DataPlane) -> ModelControl:
     """Raises NotSupported where callers may not load and unload models."""
     if dataplane.control is None:
-        raise NotSupported("loading and unloading models is switched off here")
+        raise NotSupported("this process does not load and unload models; the gateway does")
     return dataplane.control
 
 

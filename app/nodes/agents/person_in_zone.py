@@ -34,9 +34,9 @@ class PersonInZoneConfig(AgentConfig):
     """`zone` is a name, or the zone's corners; `polygon` gives the corners of a named zone.
 
     Corners are (x, y), as parts of the picture's width and height where all are 0..1, otherwise in
-    pixels. A named zone without corners is the whole picture. Somebody is inside when the middle
-    of the lower edge of their box is (`anchor: center`: of the box). `min_score` leaves out
-    doubtful detections.
+    pixels. A named zone without corners is the whole picture, of which `manta validate` warns.
+    Somebody is inside when the middle of the lower edge of their box is (`anchor: center`: of the
+    box). `min_score` leaves out doubtful detections.
 
     Fires when somebody enters: with a tracker before it, once per track until that was away for
     `cooldown_s` seconds; without, once until nobody was there for as long.

@@ -56,7 +56,7 @@ async def test_load_and_unload(client: httpx.AsyncClient, control: FakeControl) 
 async def test_model_control_can_be_left_out() -> None:
     client = client_of(await gateway(Limits(), None))
     for path in ("index", "models/a/load", "models/a/unload"):
-        refuses(await client.post(f"/v2/repository/{path}"), 501, "switched off")
+        refuses(await client.post(f"/v2/repository/{path}"), 501, "the gateway does")
     assert "model_repository" not in (await client.get("/v2")).json()["extensions"]
 
 
