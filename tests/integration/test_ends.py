@@ -19,6 +19,7 @@ from tests.integration.product import Product, project_files
 pytestmark = pytest.mark.integration
 
 ENDED_SECONDS = 10.0
+LAST_OF_BANNER = "/v1/pipelines/read-text"
 VECTOR = {"name": "vector", "shape": [1, 5], "datatype": "FP32", "data": [600, 21, 40, 1013, 90]}
 
 
@@ -74,6 +75,7 @@ def gone(product: Product, family: list[psutil.Process]) -> None:
 def test_fault_116_158_a_signal_to_every_process_under_load(product: Product) -> None:
     supervisor = psutil.Process(product.pid)
     family = supervisor.children(recursive=True)
+    product.wait_until(lambda: LAST_OF_BANNER in product.log.read_text(), 20)
     printed = len(product.log.read_text().splitlines())
     with Load(product.url) as load:
         product.wait_until(lambda: load.answers["200"] > 50, 20)
