@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from models.runtimes.onnx.bf16 import run_with_bf16
 from models.runtimes.onnx.options import automatic_threads, providers_to_try
 from models.runtimes.onnx.quantize import deviation, quantize_int8, seeded_inputs
 from models.runtimes.onnx.sessions import open_session
+from models.runtimes.onnx.zip_map import MAPS, Key, as_table, classes_of
 from models.runtimes.row_independence import NotStacked
 from models.runtimes.warm_up import first_run
 
@@ -84,6 +86,7 @@ class OnnxModel:
         self._has_bf16 = False
         self._has_text = False
         self._has_loops = True
+        self._classes: Mapping[str, tuple[Key, ...]] = {}
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -137,10 +140,35 @@ class OnnxModel:
         self._has_bf16 = any(spec.datatype == "BF16" for spec in tensors)
         self._has_text = any(spec.datatype == "BYTES" for spec in tensors)
         self._output_names = [spec.name for spec in self._metadata.outputs]
+        self._find_classes(self._session)
         if self._config.threads is None and provider == "CPUExecutionProvider":
             self._choose_threads(path, provider)
         if try_it:
             first_run(self, self._config)
+
+    def _find_classes(self, session: "InferenceSession") -> None:
+        """Run once to learn which classes the maps of a ZipMap have: the columns of its table."""
+        maps = [node.name for node in session.get_outputs() if node.type in MAPS]
+        if not maps:
+            return
+        metadata = self.metadata
+        inputs = warm_up_inputs(self._config, metadata)
+        feed = {spec.name: _fed(spec, inputs[spec.name]) for spec in metadata.inputs}
+        try:
+            found = zip(maps, session.run(maps, feed), strict=True)
+        except Exception as error:
+            reason = f"the classes of {maps[0]!r} are not known: its first run failed: {error}"
+            raise self._config.error(reason, "warm_up") from error
+        self._classes = {name: classes_of(rows) for name, rows in found}
+        columns = {name: (-1, len(classes)) for name, classes in self._classes.items()}
+        labels = {name: tuple(map(str, classes)) for name, classes in self._classes.items()}
+        self._metadata = replace(
+            metadata,
+            outputs=tuple(
+                replace(spec, shape=columns.get(spec.name, spec.shape)) for spec in metadata.outputs
+            ),
+            labels={**labels, **metadata.labels},
+        )
 
     def _choose_threads(self, path: Path, provider: str) -> None:
         """Let short runs take one thread each, where the shapes tell that they are always short.
@@ -234,7 +262,7 @@ class OnnxModel:
     def predict(self, inputs: Arrays) -> Arrays:
         if self._session is None:
             raise ModelNotReady(f"model {self._config.name!r} is not loaded")
-        if not self._has_text and not self._has_bf16:
+        if not (self._has_text or self._has_bf16 or self._classes):
             results = self._session.run(self._output_names, inputs)
             return dict(zip(self._output_names, results, strict=True))
         metadata = self.metadata
@@ -243,16 +271,21 @@ class OnnxModel:
             results = run_with_bf16(self._session, feed)
         else:
             results = self._session.run(self._output_names, feed)
-        return {
-            spec.name: text_to_bytes(result) if spec.datatype == "BYTES" else result
-            for spec, result in zip(metadata.outputs, results, strict=True)
-        }
+        named = zip(metadata.outputs, results, strict=True)
+        return {spec.name: self._told(spec, result) for spec, result in named}
+
+    def _told(self, spec: TensorSpec, result: Array) -> Array:
+        if spec.name in self._classes:
+            return as_table(result, self._classes[spec.name])
+        return text_to_bytes(result) if spec.datatype == "BYTES" else result
 
     def unload(self) -> None:
         self._session = None
         self._metadata = None
 
     def _spec(self, node: "NodeArg") -> TensorSpec:
+        if node.type in MAPS:
+            return TensorSpec(node.name, "FP32", (-1, -1))
         if node.type not in _DATATYPES:
             reason = f"{node.name!r} is a {node.type}; only {', '.join(_DATATYPES)} are served"
             raise ConfigurationError(reason, str(self._files.path))

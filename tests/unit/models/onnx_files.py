@@ -200,8 +200,33 @@ def suppressed(path: Path) -> Path:
     return _save(helper.make_graph([node], "nms", [boxes, scores], [y], [most]), path, {})
 
 
+def classifier(path: Path, classes: Sequence[int | str]) -> Path:
+    """Logistic regression over two features, as scikit-learn's exports end: label and ZipMap."""
+    kind = "ints" if isinstance(classes[0], int) else "strings"
+    element = TensorProto.INT64 if kind == "ints" else TensorProto.STRING
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (None, 2))
+    label = helper.make_tensor_value_info("output_label", element, (None,))
+    value = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(element, value))
+    told = helper.make_value_info("output_probability", maps)
+    linear = helper.make_node(
+        "LinearClassifier",
+        ["x"],
+        ["output_label", "p"],
+        domain="ai.onnx.ml",
+        coefficients=[1.0, 0.0, 0.0, 1.0, -1.0, -1.0],
+        intercepts=[0.0, 0.1, 0.2],
+        post_transform="SOFTMAX",
+        **{f"classlabels_{kind}": list(classes)},
+    )
+    named = {"classlabels_int64s" if kind == "ints" else "classlabels_strings": list(classes)}
+    zipped = helper.make_node("ZipMap", ["p"], ["output_probability"], domain="ai.onnx.ml", **named)
+    graph = helper.make_graph([linear, zipped], "classifier", [x], [label, told])
+    return _save(graph, path, {})
+
+
 def _save(graph: onnx.GraphProto, path: Path, metadata: Mapping[str, str], opset: int = 17) -> Path:
-    opsets = [helper.make_opsetid("", opset)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
     helper.set_model_props(model, dict(metadata))
     path.parent.mkdir(parents=True, exist_ok=True)
