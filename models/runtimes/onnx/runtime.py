@@ -9,6 +9,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from app.errors import ConfigurationError, InvalidInput, ModelNotReady
 from app.formats.datatypes import bytes_to_text, text_to_bytes
 from app.registry import RUNTIMES
@@ -22,7 +24,7 @@ from models.runtimes.onnx.bf16 import run_with_bf16
 from models.runtimes.onnx.options import automatic_threads, providers_to_try
 from models.runtimes.onnx.quantize import deviation, quantize_int8, seeded_inputs
 from models.runtimes.onnx.sessions import open_session
-from models.runtimes.onnx.zip_map import MAPS, Key, as_table, classes_of
+from models.runtimes.onnx.zip_map import MAPS, Key, Rows, as_table, classes_of
 from models.runtimes.row_independence import NotStacked
 from models.runtimes.warm_up import first_run
 
@@ -274,8 +276,8 @@ class OnnxModel:
         named = zip(metadata.outputs, results, strict=True)
         return {spec.name: self._told(spec, result) for spec, result in named}
 
-    def _told(self, spec: TensorSpec, result: Array) -> Array:
-        if spec.name in self._classes:
+    def _told(self, spec: TensorSpec, result: Array | Rows) -> Array:
+        if not isinstance(result, np.ndarray):
             return as_table(result, self._classes[spec.name])
         return text_to_bytes(result) if spec.datatype == "BYTES" else result
 

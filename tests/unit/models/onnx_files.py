@@ -217,10 +217,11 @@ def classifier(path: Path, classes: Sequence[int | str]) -> Path:
         coefficients=[1.0, 0.0, 0.0, 1.0, -1.0, -1.0],
         intercepts=[0.0, 0.1, 0.2],
         post_transform="SOFTMAX",
-        **{f"classlabels_{kind}": list(classes)},
     )
-    named = {"classlabels_int64s" if kind == "ints" else "classlabels_strings": list(classes)}
-    zipped = helper.make_node("ZipMap", ["p"], ["output_probability"], domain="ai.onnx.ml", **named)
+    linear.attribute.append(helper.make_attribute(f"classlabels_{kind}", list(classes)))
+    named = "classlabels_int64s" if kind == "ints" else "classlabels_strings"
+    zipped = helper.make_node("ZipMap", ["p"], ["output_probability"], domain="ai.onnx.ml")
+    zipped.attribute.append(helper.make_attribute(named, list(classes)))
     graph = helper.make_graph([linear, zipped], "classifier", [x], [label, told])
     return _save(graph, path, {})
 

@@ -31,7 +31,8 @@ async def test_fault_157_a_zip_map_is_served_as_a_table_with_the_classes_as_labe
     assert set(labels) == set(map(str, classes))
     outputs = (await service.infer(InferenceRequest("m", {"x": ROWS}))).outputs
     table = outputs["output_probability"]
-    assert (table.dtype, table.shape) == (np.float32, (4, 3))
+    assert table.dtype == np.float32
+    assert table.shape == (4, 3)
     for row, maps in zip(table, ort.InferenceSession(path).run(None, {"x": ROWS})[1], strict=True):
         alone = {str(name): np.float32(value) for name, value in maps.items()}
         assert dict(zip(labels, row, strict=True)) == alone
