@@ -29,26 +29,30 @@ class Verdict:
         said = json.dumps(
             [__version__, _engines(), sorted(sums.items()), asked], default=str, sort_keys=True
         )
-        digest = hashlib.sha256(said.encode()).hexdigest()
-        self._path: Path = cache_directory() / "rows" / f"{digest}.json"
+        self._name = f"{hashlib.sha256(said.encode()).hexdigest()}.json"
 
     def read(self) -> str | None:
         """Why requests are not stacked, nothing where they are, None where it is not known."""
         try:
-            reason = json.loads(self._path.read_text(encoding="utf-8"))["not_stacked"]
-        except (OSError, ValueError, KeyError, TypeError):
+            reason = json.loads(self._path().read_text(encoding="utf-8"))["not_stacked"]
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError):
             return None
         return reason if isinstance(reason, str) else None
 
     def write(self, reason: str) -> None:
         """Several processes may write the same at once: the last one stands, whole."""
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            path = self._path()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
             partial.write_text(json.dumps({"not_stacked": reason}), encoding="utf-8")
-            partial.replace(self._path)
-        except OSError as error:
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
             logger.debug("what was found out is not kept: %s", error)
+
+    def _path(self) -> Path:
+        """Raises RuntimeError for a user without a home."""
+        return cache_directory() / "rows" / self._name
 
 
 def _engines() -> list[str]:

@@ -148,3 +148,12 @@ async def test_a_cache_that_cannot_be_written_or_read_is_as_none(
     service = await loaded(tmp_path, dense)
     assert (await service.metadata()).max_batch_size == 32
     await service.close()
+
+
+async def test_a_user_without_a_home_has_no_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANTA_ARTEFACT_CACHE", "~nobody-of-this-name/cache")
+    service = await loaded(tmp_path, dense)
+    assert (await service.metadata()).max_batch_size == 32
+    await service.close()
